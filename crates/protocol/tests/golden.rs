@@ -1,0 +1,44 @@
+//! Every form that was ever written stays readable, and is written the same way again.
+//!
+//! A file in `golden/` is never edited: a new form gets a new file beside the old one.
+
+use jobmeter_protocol::{ApiPod, Heartbeat, HeartbeatReply, Record, ReportBatch, ReportReply};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+fn same<T: DeserializeOwned + Serialize>(text: &str) {
+    let golden: serde_json::Value = serde_json::from_str(text).unwrap();
+    let read: T = serde_json::from_value(golden.clone()).unwrap();
+    assert_eq!(serde_json::to_value(&read).unwrap(), golden);
+}
+
+#[test]
+fn reports_keep_their_form() {
+    same::<ReportBatch>(include_str!("golden/report_batch.json"));
+    same::<ReportReply>(include_str!("golden/report_reply.json"));
+}
+
+#[test]
+fn heartbeats_keep_their_form() {
+    same::<Heartbeat>(include_str!("golden/heartbeat.json"));
+    same::<HeartbeatReply>(include_str!("golden/heartbeat_reply.json"));
+}
+
+#[test]
+fn what_the_api_said_keeps_its_form() {
+    same::<ApiPod>(include_str!("golden/api_pod.json"));
+}
+
+#[test]
+fn records_keep_their_form() {
+    same::<Record>(include_str!("golden/record_complete.json"));
+    same::<Record>(include_str!("golden/record_provisional.json"));
+    same::<Record>(include_str!("golden/record_partial.json"));
+}
+
+#[test]
+fn a_newer_agent_that_says_more_is_still_understood() {
+    let mut batch: serde_json::Value = serde_json::from_str(include_str!("golden/report_batch.json")).unwrap();
+    batch["reports"][0]["a_field_of_next_year"] = serde_json::json!({"x": 1});
+    assert!(serde_json::from_value::<ReportBatch>(batch).is_ok());
+}
