@@ -227,6 +227,6 @@ pub struct ContainerExit {
     /// `wait4(2)` of the container's first process.
     pub user_ns: u64,
     pub system_ns: u64,
-    /// `ru_maxrss`: of the largest single process, not of their sum.
+    /// `ru_maxrss`: of the largest single process, not of their sum. 0: no more than the process was born with by its fork.
     pub max_rss_bytes: u64,
 }

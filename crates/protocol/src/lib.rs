@@ -30,7 +30,7 @@ pub use job::{Job, JobDetail, JobState};
 pub use node::{Capability, CapabilityState, NodeStatus};
 pub use query::{Page, RecordQuery, SortBy};
 pub use record::{ContainerRecord, Identity, Outcome, ProcessRecord, Quality, Reason, Record, Times, Usage};
-pub use wire::{Heartbeat, HeartbeatReply, LivePod, ReportBatch, ReportReply, Verdict};
+pub use wire::{Heartbeat, HeartbeatReply, LivePod, ReportBatch, ReportReply, SubmitReply, SubmittedJob, Verdict};
 
 /// Version of the wire and of stored JSON. It changes only when an old reader would misread a new form.
 pub const VERSION: u32 = 1;

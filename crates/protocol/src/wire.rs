@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `POST /v1/reports` | [`ReportBatch`] → 200 [`ReportReply`] |
 //! | `POST /v1/nodes/{node}/heartbeat` | [`Heartbeat`] → 200 [`HeartbeatReply`] |
+//! | `POST /v1/jobs` (standalone only) | Job manifests, YAML → 201 [`SubmitReply`], 409 a job of that name runs |
 //!
 //! 400 malformed, 401 no valid token, 403 not an agent of that node, 413 too large, 429 later, 503 not ready.
 
@@ -84,4 +85,20 @@ pub struct LivePod {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rss_peak_bytes: Option<u64>,
     pub processes: u32,
+}
+
+/// The jobs of a submission, as they were named.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubmitReply {
+    pub jobs: Vec<SubmittedJob>,
+    /// Fields of the manifests that have no effect on one machine, as sentences.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notices: Vec<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubmittedJob {
+    pub namespace: String,
+    pub name: String,
+    pub uid: String,
 }

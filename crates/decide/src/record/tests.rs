@@ -87,6 +87,16 @@ fn a_pod_that_was_never_scheduled_never_ran() {
 }
 
 #[test]
+fn a_pod_that_never_ran_is_not_called_complete() {
+    let mut api = example::api_pod();
+    (api.phase, api.node, api.scheduled, api.containers) = (PodPhase::Pending, None, None, vec![]);
+    let kept = KeptMetadata::default();
+    let record = assemble(&RecordInput { api_gone: true, ..input(Some(&api), None, &Closing::Closed, &kept) });
+    assert_eq!(record.outcome.reason, Reason::NeverRan);
+    assert!(matches!(record.quality, Quality::Partial { reason, .. } if reason.contains("ever started")));
+}
+
+#[test]
 fn an_oom_kill_is_known_from_the_kernel_when_the_api_only_says_error() {
     let mut api = example::api_pod();
     api.phase = PodPhase::Failed;
@@ -219,4 +229,35 @@ fn an_eviction_keeps_its_name() {
     (api.phase, api.reason) = (PodPhase::Failed, Some("Evicted".into()));
     api.containers[0].exit = exit(137);
     assert_eq!(record(Some(&api), Some(&example::evidence()), &Closing::Closed).outcome.reason, Reason::Evicted);
+}
+
+#[test]
+fn user_and_system_time_that_were_counted_by_the_tick_are_scaled_to_the_exact_total() {
+    let mut evidence = example::evidence();
+    let cpu = evidence.segments[0].reading.cpu.as_mut().unwrap();
+    (cpu.usage_ns, cpu.user_ns, cpu.system_ns) = (10_000_000, Some(12_000_000), Some(4_000_000));
+    let usage = record(None, Some(&evidence), &Closing::Closed).usage;
+    assert_eq!(usage.cpu_seconds, Some(Figure::kernel(0.010)));
+    assert_eq!(usage.cpu_user_seconds, Some(Figure::new(0.0075, Method::Derived)));
+    assert_eq!(usage.cpu_system_seconds, Some(Figure::new(0.0025, Method::Derived)));
+    let cpu = evidence.segments[0].reading.cpu.as_mut().unwrap();
+    (cpu.user_ns, cpu.system_ns) = (Some(0), Some(0));
+    let usage = record(None, Some(&evidence), &Closing::Closed).usage;
+    assert_eq!((usage.cpu_user_seconds, usage.cpu_system_seconds), (None, None), "no tick fell into it: nothing is known");
+}
+
+#[test]
+fn throttling_of_containers_counts_for_the_pod_whose_own_quota_never_ran_out() {
+    let mut evidence = example::evidence();
+    evidence.segments[0].reading.cpu.as_mut().unwrap().throttled_ns = Some(0);
+    evidence.containers[0].reading.as_mut().unwrap().cpu.as_mut().unwrap().throttled_ns = Some(180_000_000);
+    let usage = record(None, Some(&evidence), &Closing::Closed).usage;
+    assert_eq!(usage.throttled_seconds, Some(Figure::new(0.18, Method::Derived)));
+}
+
+#[test]
+fn a_sample_that_saw_nothing_claims_nothing() {
+    let mut evidence = example::evidence();
+    evidence.sampled = jobmeter_protocol::Sampled { samples: 1, anon_shmem_peak_bytes: Some(0), ..Default::default() };
+    assert_eq!(record(None, Some(&evidence), &Closing::Closed).usage.rss_peak_bytes, None);
 }

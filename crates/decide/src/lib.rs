@@ -1,0 +1,14 @@
+//! Every decision of Jobmeter: `(state, observation, now) → steps`. No I/O, no clock, no environment, no randomness.
+
+pub mod advice;
+pub mod books;
+pub mod chase;
+#[cfg(any(test, feature = "example"))]
+pub mod example;
+pub mod job_view;
+pub mod join;
+pub mod local;
+pub mod metered;
+pub mod record;
+pub mod sampling;
+pub mod selector;
