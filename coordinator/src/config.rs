@@ -1,0 +1,59 @@
+//! What a coordinator is told: [`CoordinatorConfig`], validated and complete. [`written`] is how people write it.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jobmeter_decide::chase::Deadlines;
+use jobmeter_decide::metered::Scope;
+
+use crate::auth::{Readers, Writers};
+use crate::store::{Assembly, Retention};
+
+pub mod written;
+
+#[derive(Clone, Debug)]
+pub struct CoordinatorConfig {
+    /// The database and its lock; made if it is not there.
+    pub data_dir: PathBuf,
+    pub scope: Scope,
+    /// Cluster name, and what records keep of a pod's metadata.
+    pub assembly: Assembly,
+    pub retention: Retention,
+    pub deadlines: Deadlines,
+    pub writers: Writers,
+    pub readers: Readers,
+    /// Namespaces and owner kinds that get a series of their own.
+    pub max_series: usize,
+}
+
+/// Name of the database in the data directory.
+pub const DATABASE: &str = "jobmeter.db";
+
+pub const DEADLINES: Deadlines = Deadlines {
+    agent_alive: Duration::from_secs(60),
+    agent_silent: Duration::from_secs(300),
+    heartbeat: Duration::from_secs(30),
+};
+
+pub const MAX_SERIES: usize = 500;
+
+impl CoordinatorConfig {
+    /// For `jobmeter run` and `jobmeter standalone`: the agent is in the same process, nobody reports over HTTP, and the
+    /// listener is on loopback.
+    pub fn standalone(data_dir: &Path) -> Self {
+        Self {
+            data_dir: data_dir.to_owned(),
+            scope: Scope::default(),
+            assembly: Assembly::default(),
+            retention: Retention::default(),
+            deadlines: DEADLINES,
+            writers: Writers::InProcess,
+            readers: Readers::Open,
+            max_series: MAX_SERIES,
+        }
+    }
+
+    pub fn database(&self) -> PathBuf {
+        self.data_dir.join(DATABASE)
+    }
+}

@@ -1,0 +1,68 @@
+//! Levels that somebody else keeps: read when Prometheus asks, so that no gauge can drift.
+
+use std::collections::HashMap;
+
+use prometheus::Registry;
+use prometheus::core::{Collector, Desc};
+use prometheus::proto::{Gauge, LabelPair, Metric, MetricFamily, MetricType};
+
+use super::table;
+
+/// One family: label values (in the order of the table) and the level of each.
+pub(crate) type Samples = Vec<(Vec<&'static str>, f64)>;
+pub(crate) type Read = Box<dyn Fn() -> Samples + Send + Sync>;
+
+struct Levels {
+    families: Vec<(&'static table::Metric, Desc, Read)>,
+}
+
+pub(crate) fn register(registry: &Registry, levels: Vec<(&str, Read)>) -> Result<(), prometheus::Error> {
+    let families = levels
+        .into_iter()
+        .map(|(name, read)| {
+            let metric = table::find(name);
+            let labels = metric.labels.iter().map(|label| (*label).to_owned()).collect();
+            Desc::new(metric.name.to_owned(), metric.help.to_owned(), labels, HashMap::new()).map(|desc| (metric, desc, read))
+        })
+        .collect::<Result<_, _>>()?;
+    registry.register(Box::new(Levels { families }))
+}
+
+impl Collector for Levels {
+    fn desc(&self) -> Vec<&Desc> {
+        self.families.iter().map(|(_, desc, _)| desc).collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        self.families
+            .iter()
+            .map(|(metric, _, read)| {
+                let mut family = MetricFamily::default();
+                family.set_name(metric.name.to_owned());
+                family.set_help(metric.help.to_owned());
+                family.set_field_type(MetricType::GAUGE);
+                family.set_metric(read().into_iter().map(|(values, value)| sample(metric.labels, &values, value)).collect());
+                family
+            })
+            .collect()
+    }
+}
+
+fn sample(names: &[&str], values: &[&str], value: f64) -> Metric {
+    let labels: Vec<LabelPair> = names
+        .iter()
+        .zip(values)
+        .map(|(name, value)| {
+            let mut pair = LabelPair::default();
+            pair.set_name((*name).to_owned());
+            pair.set_value((*value).to_owned());
+            pair
+        })
+        .collect();
+    let mut gauge = Gauge::default();
+    gauge.set_value(value);
+    let mut metric = Metric::default();
+    metric.set_label(labels);
+    metric.set_gauge(gauge);
+    metric
+}

@@ -1,0 +1,162 @@
+//! Every metric of the coordinator: the source of the code's names and of README's table.
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metric {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub labels: &'static [&'static str],
+    pub help: &'static str,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+impl Kind {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+const fn metric(name: &'static str, kind: Kind, labels: &'static [&'static str], help: &'static str) -> Metric {
+    Metric { name, kind, labels, help }
+}
+
+use Kind::{Counter, Gauge, Histogram};
+
+pub const METRICS: &[Metric] = &[
+    metric(
+        "jobmeter_jobs_total",
+        Counter,
+        &["outcome"],
+        "Jobs that ended, by outcome (completed, failed): batch/v1 Jobs and pods of their own.",
+    ),
+    metric(
+        "jobmeter_records_total",
+        Counter,
+        &["namespace", "reason"],
+        "Records that were closed, by namespace and by how the pod ended.",
+    ),
+    metric(
+        "jobmeter_cpu_seconds_total",
+        Counter,
+        &["namespace", "owner_kind"],
+        "CPU time of all closed records, by namespace and by the kind of the top owner, in seconds.",
+    ),
+    metric(
+        "jobmeter_records_missing_total",
+        Counter,
+        &["why"],
+        "Records that had to be closed without all of their figures, by what was missing.",
+    ),
+    metric(
+        "jobmeter_records_amended_total",
+        Counter,
+        &[],
+        "Closed records that were replaced because their evidence came after all.",
+    ),
+    metric("jobmeter_records_outstanding", Gauge, &[], "Job pods that have ended and whose record is not closed yet."),
+    metric(
+        "jobmeter_record_latency_seconds",
+        Histogram,
+        &[],
+        "From the exit of a pod's last container to its durable record, in seconds.",
+    ),
+    metric("jobmeter_pods", Gauge, &[], "Job pods that the cluster has now, ended ones included until they are deleted."),
+    metric("jobmeter_pods_running", Gauge, &[], "Job pods that run now, as the agents tell."),
+    metric("jobmeter_nodes", Gauge, &["state"], "Nodes whose agent was ever heard, by whether it still is (alive, silent)."),
+    metric(
+        "jobmeter_series_dropped_total",
+        Counter,
+        &[],
+        "Increments that went to the label value \"(other)\" because maxSeries was reached.",
+    ),
+    metric(
+        "jobmeter_coordinator_reports_total",
+        Counter,
+        &["verdict"],
+        "Reports of agents, by verdict (accepted, duplicate, rejected).",
+    ),
+    metric(
+        "jobmeter_coordinator_late_total",
+        Counter,
+        &[],
+        "News of a pod that came after its record was closed for good and changed nothing.",
+    ),
+    metric(
+        "jobmeter_coordinator_report_duration_seconds",
+        Histogram,
+        &[],
+        "From a batch of reports to its durable answer, in seconds.",
+    ),
+    metric("jobmeter_coordinator_requests_refused_total", Counter, &["code"], "Requests that were refused, by HTTP status code."),
+    metric("jobmeter_coordinator_store_errors_total", Counter, &[], "Operations of the record store that failed."),
+    metric(
+        "jobmeter_coordinator_store_duration_seconds",
+        Histogram,
+        &["operation"],
+        "Duration of operations of the record store (commit, query, prune), in seconds.",
+    ),
+    metric("jobmeter_coordinator_store_queue", Gauge, &[], "Writes that wait for the record store."),
+    metric(
+        "jobmeter_coordinator_store_records",
+        Gauge,
+        &["quality"],
+        "Records in the store, by quality (provisional, complete, partial).",
+    ),
+    metric("jobmeter_coordinator_store_bytes", Gauge, &[], "Size of the database and its log, in bytes."),
+    metric("jobmeter_coordinator_store_pruned_total", Counter, &[], "Records that were deleted by age or by number."),
+    metric(
+        "jobmeter_coordinator_world_store_errors_total",
+        Counter,
+        &[],
+        "Attempts to store what the cluster said that failed and were repeated.",
+    ),
+    metric(
+        "jobmeter_coordinator_watch_errors_total",
+        Counter,
+        &["resource"],
+        "Errors of the watches of the API server, by resource.",
+    ),
+    metric(
+        "jobmeter_coordinator_owner_lookups_total",
+        Counter,
+        &["result"],
+        "Chains of owners that were followed, by how they ended (top, forbidden, not_found, too_deep, failed).",
+    ),
+    metric("jobmeter_coordinator_watchers", Gauge, &[], "Clients that watch records now."),
+    metric(
+        "jobmeter_coordinator_watchers_dropped_total",
+        Counter,
+        &[],
+        "Clients that were dropped because they could not keep up.",
+    ),
+    metric(
+        "jobmeter_coordinator_process_cpu_seconds_total",
+        Counter,
+        &[],
+        "User and system CPU time of this process, in seconds.",
+    ),
+    metric("jobmeter_coordinator_process_resident_memory_bytes", Gauge, &[], "Resident memory of this process, in bytes."),
+    metric("jobmeter_coordinator_process_open_fds", Gauge, &[], "Open file descriptors of this process."),
+    metric(
+        "jobmeter_coordinator_process_start_time_seconds",
+        Gauge,
+        &[],
+        "When this process started, in seconds since the epoch.",
+    ),
+];
+
+const UNKNOWN: Metric = metric("jobmeter_unknown", Gauge, &[], "A metric that the table does not have.");
+
+/// The tests see to it that every name the code asks for is there.
+pub(super) fn find(name: &str) -> &'static Metric {
+    METRICS.iter().find(|metric| metric.name == name).unwrap_or(&UNKNOWN)
+}

@@ -1,0 +1,86 @@
+//! The coordinator as a process of its own: arguments and configuration, the API server, the listener.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use jobmeter_daemon::exit::{self, Code};
+use jobmeter_daemon::http::{ServeOptions, serve};
+use jobmeter_daemon::process_metrics::{self, ProcessUsage};
+use jobmeter_daemon::supervise::Supervisor;
+use jobmeter_daemon::{config as files, logging};
+use jobmeter_hostfs::{HostRoot, self_usage};
+use tokio::net::TcpListener;
+
+use crate::config::written::{Args, Written};
+use crate::{PodSource, start};
+
+/// For the connection only; a watch lives longer.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// Within what the grace leaves of a pod's termination period.
+const CLOSE: Duration = Duration::from_secs(3);
+
+pub fn main() -> ExitCode {
+    match exit::parse_args::<Args>() {
+        Ok(args) => exit::run(&mut tokio::runtime::Builder::new_multi_thread(), run(args)),
+        Err(code) => code.into(),
+    }
+}
+
+async fn run(args: Args) -> anyhow::Result<Code> {
+    let written = match &args.config {
+        Some(path) => files::load::<Written>(path)?,
+        None => files::parse::<Written>("", Path::new("(no configuration file)"))?,
+    };
+    let config = written.resolve(&args)?;
+    if args.check_config {
+        return Ok(Code::Done);
+    }
+    logging::init(config.log_format, &config.log_filter)?;
+    // kube builds its TLS on ring; two providers in one process would be an error.
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        tracing::debug!("a TLS provider was installed already");
+    }
+
+    let mut supervisor = Supervisor::new(config.grace);
+    let client = client().await?;
+    let listener = TcpListener::bind(config.listen).await.with_context(|| format!("failed to listen on {}", config.listen))?;
+    let coordinator =
+        start(config.coordinator, PodSource::Kube(client), &mut supervisor).context("failed to start the coordinator")?;
+    register_process(&coordinator.registry())?;
+    tracing::info!(listen = %config.listen, version = env!("CARGO_PKG_VERSION"), "coordinator started");
+    supervisor.spawn("http", serve(listener, coordinator.router(), ServeOptions::default(), supervisor.token()));
+    let code = supervisor.run().await;
+    match tokio::time::timeout(CLOSE, coordinator.store().close()).await {
+        Ok(closed) => closed?,
+        // What was acknowledged is on the disk all the same.
+        Err(_) => tracing::warn!("the record store did not close in time"),
+    }
+    Ok(code)
+}
+
+async fn client() -> anyhow::Result<kube::Client> {
+    let mut config = kube::Config::infer().await.context("failed to find out how to reach the API server")?;
+    config.connect_timeout = Some(CONNECT);
+    // The watches back off by themselves, and every other call is repeated by who needs it.
+    config.default_retry = false;
+    kube::Client::try_from(config).context("failed to make a client for the API server")
+}
+
+fn register_process(registry: &prometheus::Registry) -> Result<(), prometheus::Error> {
+    let host = HostRoot::local();
+    process_metrics::register(registry, "jobmeter_coordinator", move || match self_usage::read(&host) {
+        Ok(usage) => Some(ProcessUsage {
+            cpu_seconds: usage.cpu_seconds,
+            resident_bytes: usage.resident_bytes,
+            open_fds: usage.open_descriptors,
+            start_time_seconds: usage.started_seconds,
+        }),
+        Err(err) => {
+            tracing::debug!(error = &err as &dyn std::error::Error, "failed to read what this process costs");
+            None
+        }
+    })
+}

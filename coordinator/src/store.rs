@@ -1,0 +1,269 @@
+//! The record store: what the cluster and the agents said of each job pod, and the record that follows from it.
+//!
+//! Inputs: [`Change`]s from the world, the ingest and the chase. Outputs: records and jobs, by query. Owner: one writer
+//! thread, which joins, assembles and commits in groups; one reader thread, so that a long query never holds up a report.
+//! What [`Store::apply`] has answered is on the disk.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use jobmeter_decide::job_view::JobObject;
+use jobmeter_protocol::{ApiPod, Job, JobDetail, OwnerRef, Page, PodEvidence, Record, RecordQuery};
+use tokio::sync::{mpsc, oneshot};
+
+mod change;
+mod cursor;
+mod engine;
+mod filter;
+mod jobs;
+mod lock;
+mod records;
+mod retention;
+mod row;
+mod schema;
+mod sqlite;
+mod thread;
+
+pub use change::{Assembly, Known, StoredPod};
+pub use cursor::CursorError;
+pub use engine::{EngineError, OpenPod, Totals};
+pub use filter::{FilterError, RecordFilter};
+pub use lock::LockError;
+pub use retention::Retention;
+pub use sqlite::OpenError;
+
+/// Commands that may wait for the writer: about a second of work; beyond it callers wait, and agents keep their reports.
+const WRITE_QUEUE: usize = 256;
+/// Queries that may wait for the reader.
+const READ_QUEUE: usize = 64;
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    path: Arc<Path>,
+    writer: Option<mpsc::Sender<thread::Write>>,
+    reader: mpsc::Sender<thread::Read>,
+}
+
+/// Something that was learned.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
+    /// What the API server says of a pod now. `owners` from the direct one to the top; `None` until they are resolved.
+    Api {
+        pod: Box<ApiPod>,
+        owners: Option<Vec<OwnerRef>>,
+    },
+    /// The pod's object is gone.
+    Vanished {
+        uid: String,
+    },
+    Evidence(Box<PodEvidence>),
+    /// The chase found that no more is to be had.
+    Close {
+        uid: String,
+        ending: jobmeter_decide::chase::Ending,
+    },
+    Job(Box<JobObject>),
+    JobGone {
+        uid: String,
+    },
+}
+
+/// What became of one change. It is durable.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Applied {
+    /// All of it was known.
+    Nothing,
+    Job {
+        /// It ended with this change.
+        ended: Option<jobmeter_decide::job_view::JobCondition>,
+    },
+    Pod(Box<AppliedPod>),
+    /// What is stored of this pod cannot be read; nothing was changed.
+    Unreadable {
+        uid: String,
+        why: String,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct AppliedPod {
+    pub record: Record,
+    /// All labels of the pod, not only those that the record keeps.
+    pub labels: std::collections::BTreeMap<String, String>,
+    /// The record was closed with this change.
+    pub closed: Option<jobmeter_decide::chase::Ending>,
+    /// A closed, partial record was replaced: this one stood before.
+    pub amended: Option<Box<Record>>,
+    /// With this change the node's own word of the end arrived: when the last container ended.
+    pub exit_known: Option<Timestamp>,
+    /// It came after the record was closed for good: stored, without effect on the record.
+    pub late: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("failed to read or write the record store {path}")]
+    Engine {
+        path: PathBuf,
+        #[source]
+        source: EngineError,
+    },
+    #[error("the disk of the record store {path} is full")]
+    Full { path: PathBuf },
+    #[error("the record store {path} is closed")]
+    Closed { path: PathBuf },
+    #[error("the record store {path} was opened for reading only")]
+    ReadOnly { path: PathBuf },
+    #[error(transparent)]
+    Query(#[from] FilterError),
+}
+
+/// One batch after its commit, or after it could not be committed.
+#[derive(Clone, Copy, Debug)]
+pub struct Committed<'a> {
+    /// Empty where it failed.
+    pub applied: &'a [Applied],
+    pub failed: bool,
+    /// Of the whole group that it was committed with.
+    pub took: std::time::Duration,
+}
+
+/// What happens after each commit, on the writer's thread: it must not block.
+pub type OnCommit = Box<dyn Fn(Committed<'_>) + Send>;
+
+impl Store {
+    /// Opens or creates the file, takes its lock, and brings its schema up to date. Blocks for as long as that takes.
+    pub fn open(path: &Path, assembly: Assembly, on_commit: OnCommit) -> Result<Self, OpenError> {
+        let lock = lock::Lock::take(path)?;
+        let engine = sqlite::Sqlite::open(path)?;
+        let reader = sqlite::Sqlite::open_read_only(path)?;
+        let (write, commands) = mpsc::channel(WRITE_QUEUE);
+        thread::spawn_writer(Box::new(engine), assembly, on_commit, lock, commands).map_err(OpenError::Thread)?;
+        Ok(Self { path: path.into(), writer: Some(write), reader: Self::reader(reader)? })
+    }
+
+    /// For a look from another process, also while the coordinator runs.
+    pub fn open_read_only(path: &Path) -> Result<Self, OpenError> {
+        Ok(Self { path: path.into(), writer: None, reader: Self::reader(sqlite::Sqlite::open_read_only(path)?)? })
+    }
+
+    fn reader(engine: sqlite::Sqlite) -> Result<mpsc::Sender<thread::Read>, OpenError> {
+        let (read, queries) = mpsc::channel(READ_QUEUE);
+        thread::spawn_reader(Box::new(engine), queries).map_err(OpenError::Thread)?;
+        Ok(read)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Finishes what waits, settles the file and gives its lock back. Every clone of this store is closed with it.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        self.write(|reply| thread::Write::Close { reply }).await
+    }
+
+    /// Answers, in order, when all of it is durable. An error means that none of it was stored.
+    pub async fn apply(&self, changes: Vec<Change>, now: Timestamp) -> Result<Vec<Applied>, StoreError> {
+        self.write(|reply| thread::Write::Apply { changes, now, reply }).await
+    }
+
+    /// How many records were deleted.
+    pub async fn prune(&self, retention: Retention, now: Timestamp) -> Result<u64, StoreError> {
+        self.write(|reply| thread::Write::Prune { retention, now, reply }).await
+    }
+
+    pub async fn records(&self, query: &RecordQuery) -> Result<Page<Record>, StoreError> {
+        let query = filter::Query::records(query)?;
+        self.read(move |engine| engine.records(&query)).await
+    }
+
+    pub async fn jobs(&self, query: &RecordQuery) -> Result<Page<Job>, StoreError> {
+        let query = filter::Query::jobs(query)?;
+        self.read(move |engine| engine.jobs(&query)).await
+    }
+
+    pub async fn record(&self, uid: &str) -> Result<Option<Record>, StoreError> {
+        let uid = uid.to_owned();
+        self.read(move |engine| engine.record(&uid)).await
+    }
+
+    /// The newest job of that name, with its records.
+    pub async fn job(&self, namespace: &str, name: &str) -> Result<Option<JobDetail>, StoreError> {
+        let (namespace, name) = (namespace.to_owned(), name.to_owned());
+        self.read(move |engine| engine.job(&namespace, &name)).await
+    }
+
+    /// Every record that is not closed and that somebody may have to be asked about.
+    pub async fn open_pods(&self) -> Result<Vec<OpenPod>, StoreError> {
+        self.read(|engine| engine.open_pods()).await
+    }
+
+    /// UIDs of the pods that, by what is stored, the API server still has; of one namespace or of all.
+    pub async fn present_pods(&self, namespace: Option<String>) -> Result<Vec<String>, StoreError> {
+        self.read(move |engine| engine.present_pods(namespace.as_deref())).await
+    }
+
+    /// Pods of open records whose chain of owners is not known.
+    pub async fn unresolved_pods(&self, namespace: Option<String>) -> Result<Vec<ApiPod>, StoreError> {
+        self.read(move |engine| engine.unresolved_pods(namespace.as_deref())).await
+    }
+
+    /// UIDs of the jobs whose object, by what is stored, is still there.
+    pub async fn present_jobs(&self, namespace: Option<String>) -> Result<Vec<String>, StoreError> {
+        self.read(move |engine| engine.present_jobs(namespace.as_deref())).await
+    }
+
+    pub async fn totals(&self) -> Result<Totals, StoreError> {
+        self.read(|engine| engine.totals()).await
+    }
+
+    /// Returns when one of the store's threads has ended, which they do not before every `Store` is dropped.
+    pub async fn ended(&self) {
+        let writer = async {
+            match &self.writer {
+                Some(writer) => writer.closed().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = writer => {}
+            () = self.reader.closed() => {}
+        }
+    }
+
+    /// Commands that wait for the writer now.
+    pub fn queued(&self) -> usize {
+        self.writer.as_ref().map_or(0, |writer| writer.max_capacity() - writer.capacity())
+    }
+
+    async fn write<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<T, EngineError>>) -> thread::Write,
+    ) -> Result<T, StoreError> {
+        let writer = self.writer.as_ref().ok_or_else(|| StoreError::ReadOnly { path: self.path.to_path_buf() })?;
+        let (reply, answer) = oneshot::channel();
+        writer.send(command(reply)).await.map_err(|_| self.closed())?;
+        answer.await.map_err(|_| self.closed())?.map_err(|source| self.failed(source))
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&mut dyn engine::StoreEngine) -> Result<T, EngineError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let query = thread::Read::new(query, reply);
+        self.reader.send(query).await.map_err(|_| self.closed())?;
+        answer.await.map_err(|_| self.closed())?.map_err(|source| self.failed(source))
+    }
+
+    fn closed(&self) -> StoreError {
+        StoreError::Closed { path: self.path.to_path_buf() }
+    }
+
+    fn failed(&self, source: EngineError) -> StoreError {
+        let path = self.path.to_path_buf();
+        if source.is_full() { StoreError::Full { path } } else { StoreError::Engine { path, source } }
+    }
+}

@@ -1,0 +1,82 @@
+//! What a database must be able to do to be the record store. SQLite is the one engine there is.
+//!
+//! Kept narrow on purpose: rows in, rows out, and the queries. Joining, assembling and closing are not its business.
+
+use jiff::Timestamp;
+use jobmeter_decide::chase;
+use jobmeter_decide::job_view::{JobCondition, JobObject};
+use jobmeter_protocol::{ApiPod, Job, JobDetail, Page, Record};
+
+use super::change::StoredPod;
+use super::filter::Query;
+use super::retention::Retention;
+
+pub(super) trait StoreEngine: Send {
+    fn begin(&mut self) -> Result<(), EngineError>;
+    /// Durable when it returns.
+    fn commit(&mut self) -> Result<(), EngineError>;
+    /// Brings everything into the one file, so that it can be read without a log.
+    fn settle(&mut self) -> Result<(), EngineError>;
+    fn rollback(&mut self) -> Result<(), EngineError>;
+
+    fn load_pod(&mut self, uid: &str) -> Result<Option<StoredPod>, EngineError>;
+    fn save_pod(&mut self, pod: &StoredPod) -> Result<(), EngineError>;
+    /// The condition that was stored before, if the job was known.
+    fn save_job(&mut self, job: &JobObject, cluster: &str) -> Result<JobSaved, EngineError>;
+    fn mark_job_gone(&mut self, uid: &str) -> Result<bool, EngineError>;
+    fn prune(&mut self, retention: Retention, now: Timestamp) -> Result<u64, EngineError>;
+
+    fn record(&mut self, uid: &str) -> Result<Option<Record>, EngineError>;
+    fn records(&mut self, query: &Query) -> Result<Page<Record>, EngineError>;
+    fn jobs(&mut self, query: &Query) -> Result<Page<Job>, EngineError>;
+    fn job(&mut self, namespace: &str, name: &str) -> Result<Option<JobDetail>, EngineError>;
+    fn open_pods(&mut self) -> Result<Vec<OpenPod>, EngineError>;
+    fn present_pods(&mut self, namespace: Option<&str>) -> Result<Vec<String>, EngineError>;
+    fn unresolved_pods(&mut self, namespace: Option<&str>) -> Result<Vec<ApiPod>, EngineError>;
+    fn present_jobs(&mut self, namespace: Option<&str>) -> Result<Vec<String>, EngineError>;
+    fn totals(&mut self) -> Result<Totals, EngineError>;
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct JobSaved {
+    pub(super) before: Option<JobCondition>,
+    pub(super) changed: bool,
+}
+
+/// An open record, as the chase needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenPod {
+    pub uid: String,
+    pub namespace: String,
+    pub name: String,
+    pub node: Option<String>,
+    pub known: chase::Known,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    pub open: u64,
+    pub complete: u64,
+    pub partial: u64,
+    /// Of the database file and its log.
+    pub bytes: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    #[error("failed to {action}")]
+    Sqlite {
+        action: &'static str,
+        #[source]
+        source: rusqlite::Error,
+    },
+    #[error("what is stored of {subject} cannot be read: {why}")]
+    Unreadable { subject: String, why: String },
+}
+
+impl EngineError {
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Sqlite { source, .. }
+            if source.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull))
+    }
+}

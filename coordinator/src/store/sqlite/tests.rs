@@ -1,0 +1,75 @@
+//! What needs a hand on the connection: a full disk, and databases of other versions.
+
+use jobmeter_decide::chase::Ending;
+use jobmeter_decide::example;
+
+use super::*;
+use crate::store::change::{Assembly, PodChange, apply};
+
+fn stored(n: usize) -> StoredPod {
+    let uid = format!("{n}");
+    let evidence = jobmeter_protocol::PodEvidence { pod_uid: uid.clone(), ..example::evidence() };
+    let pod = apply(&uid, None, PodChange::Evidence(Box::new(evidence)), &Assembly::default(), example::at(9.0)).unwrap().after;
+    apply(&uid, Some(pod), PodChange::Close(Ending::Whole), &Assembly::default(), example::at(9.0)).unwrap().after
+}
+
+#[test]
+fn a_full_disk_fails_the_transaction_and_leaves_what_was_there() {
+    let files = tempfile::tempdir().unwrap();
+    let mut engine = Sqlite::open(&files.path().join("jobmeter.db")).unwrap();
+    engine.save_pod(&stored(0)).unwrap();
+    let pages: i64 = engine.connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+    engine.connection.pragma_update(None, "max_page_count", pages + 2).unwrap();
+    engine.begin().unwrap();
+    let error = (1..100).find_map(|n| engine.save_pod(&stored(n)).err()).unwrap();
+    assert!(error.is_full(), "{error:?}");
+    engine.rollback().unwrap();
+    assert!(engine.record("0").unwrap().is_some());
+    assert_eq!(engine.record("1").unwrap(), None);
+    // Space comes back, and so does the store.
+    engine.connection.pragma_update(None, "max_page_count", 1_000_000).unwrap();
+    engine.begin().unwrap();
+    engine.save_pod(&stored(1)).unwrap();
+    engine.commit().unwrap();
+    assert!(engine.record("1").unwrap().is_some());
+}
+
+#[test]
+fn every_released_schema_is_brought_up_to_date() {
+    for from in 0..schema::MIGRATIONS.len() {
+        let files = tempfile::tempdir().unwrap();
+        let path = files.path().join("jobmeter.db");
+        let connection = Connection::open(&path).unwrap();
+        schema::MIGRATIONS[..from].iter().for_each(|migration| connection.execute_batch(migration).unwrap());
+        connection.pragma_update(None, "user_version", i64::try_from(from).unwrap()).unwrap();
+        drop(connection);
+        let mut engine = Sqlite::open(&path).unwrap();
+        assert_eq!(schema::version(&engine.connection).unwrap(), schema::MIGRATIONS.len());
+        engine.save_pod(&stored(1)).unwrap();
+        assert_eq!(engine.load_pod("1").unwrap(), Some(stored(1)));
+        drop(engine);
+        Sqlite::open(&path).unwrap();
+    }
+}
+
+#[test]
+fn what_is_acknowledged_is_synced_to_the_disk() {
+    let files = tempfile::tempdir().unwrap();
+    let engine = Sqlite::open(&files.path().join("jobmeter.db")).unwrap();
+    let pragma = |name: &str| {
+        engine.connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, rusqlite::types::Value>(0)).unwrap()
+    };
+    assert_eq!(pragma("journal_mode"), Value::Text("wal".into()));
+    assert_eq!(pragma("synchronous"), Value::Integer(2), "FULL");
+}
+
+#[test]
+fn a_file_name_of_any_kind_can_be_opened_as_immutable() {
+    let files = tempfile::tempdir().unwrap();
+    let path = files.path().join("100% of?it#all.db");
+    let mut engine = Sqlite::open(&path).unwrap();
+    engine.save_pod(&stored(1)).unwrap();
+    drop(engine);
+    let mut engine = Sqlite::read_only(&path, immutable(&path)).unwrap();
+    assert!(engine.record("1").unwrap().is_some());
+}

@@ -1,0 +1,33 @@
+//! The program itself: what it exits with, and what it says.
+
+use std::process::{Command, Output};
+
+fn coordinator(args: &[&str], config: &str) -> Output {
+    let files = tempfile::tempdir().unwrap();
+    let path = files.path().join("coordinator.yaml");
+    std::fs::write(&path, config).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_jobmeter-coordinator"));
+    command.env_clear().arg("--config").arg(&path).args(args).output().unwrap()
+}
+
+#[test]
+fn a_good_configuration_is_good() {
+    let output = coordinator(&["--check-config"], "cluster: here\nretention: { maxAge: 7d, maxRecords: 50000 }\n");
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_its_place() {
+    let output = coordinator(&["--check-config"], "cluster: here\nretention:\n  maxage: 7d\n");
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(64), "{error}");
+    assert!(error.contains("coordinator.yaml:3:3: "), "{error}");
+}
+
+#[test]
+fn every_problem_is_named_at_once() {
+    let output = coordinator(&["--check-config"], "maxSeries: 0\nauth: { agents: nobody }\n");
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(64), "{error}");
+    assert!(error.contains("maxSeries: is 0") && error.contains("auth.agents: \"nobody\" is not of the form"), "{error}");
+}

@@ -1,0 +1,135 @@
+//! The store on a real disk: what it keeps, what it refuses to open, what it deletes.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use jobmeter_coordinator::StoreError;
+use jobmeter_coordinator::store::{Applied, Assembly, Change, LockError, OpenError, Retention, Store};
+use jobmeter_protocol::{Quality, RecordQuery};
+
+use crate::harness::{apply, evidence, open, uid, whole};
+
+#[tokio::test]
+async fn what_was_answered_is_there_after_the_store_was_opened_again() {
+    let files = tempfile::tempdir().unwrap();
+    let store = open(files.path());
+    let applied = apply(&store, whole(1, "sort")).await;
+    assert!(matches!(applied.as_slice(), [Applied::Pod(_), Applied::Pod(_)]));
+    let before = store.record(&uid(1)).await.unwrap().unwrap();
+    assert_eq!(before.quality, Quality::Complete { notes: vec![] });
+    // Read while the writer has it open, and after.
+    let path = files.path().join("jobmeter.db");
+    let other = Store::open_read_only(&path).unwrap();
+    assert_eq!(other.record(&uid(1)).await.unwrap().as_ref(), Some(&before));
+    store.close().await.unwrap();
+    assert!(matches!(store.apply(whole(2, "sort"), Timestamp::now()).await, Err(StoreError::Closed { .. })));
+    // Everything is in the one file, which another coordinator may now take.
+    let copy = files.path().join("copy.db");
+    std::fs::copy(&path, &copy).unwrap();
+    assert_eq!(Store::open_read_only(&copy).unwrap().record(&uid(1)).await.unwrap(), Some(before));
+    drop(open(files.path()));
+}
+
+#[tokio::test]
+async fn a_repeated_report_changes_nothing() {
+    let files = tempfile::tempdir().unwrap();
+    let store = open(files.path());
+    apply(&store, whole(1, "sort")).await;
+    assert_eq!(apply(&store, vec![Change::Evidence(Box::new(evidence(1)))]).await, [Applied::Nothing]);
+}
+
+#[test]
+fn only_one_coordinator_writes_a_file() {
+    let files = tempfile::tempdir().unwrap();
+    let path = files.path().join("jobmeter.db");
+    let _first = open(files.path());
+    let second = Store::open(&path, Assembly::default(), Box::new(|_| {})).err().unwrap();
+    assert!(matches!(&second, OpenError::Lock(LockError::Taken { .. })), "{second}");
+    assert!(second.to_string().contains("another coordinator has the record store open"), "{second}");
+}
+
+#[tokio::test]
+async fn who_only_reads_cannot_write() {
+    let files = tempfile::tempdir().unwrap();
+    drop(open(files.path()));
+    let store = Store::open_read_only(&files.path().join("jobmeter.db")).unwrap();
+    assert!(matches!(store.apply(whole(1, "sort"), Timestamp::now()).await, Err(StoreError::ReadOnly { .. })));
+}
+
+#[test]
+fn a_file_that_is_no_database_is_named_with_what_to_do() {
+    let files = tempfile::tempdir().unwrap();
+    let path = files.path().join("jobmeter.db");
+    std::fs::write(&path, "these are not the books you are looking for".repeat(100)).unwrap();
+    let error = Store::open(&path, Assembly::default(), Box::new(|_| {})).err().unwrap();
+    assert!(matches!(error, OpenError::Damaged { .. }), "{error:?}");
+    let text = error.to_string();
+    assert!(text.contains(&path.display().to_string()) && text.contains(".recover"), "{text}");
+}
+
+#[test]
+fn a_file_of_a_newer_version_is_left_alone() {
+    let files = tempfile::tempdir().unwrap();
+    let path = files.path().join("jobmeter.db");
+    drop(open(files.path()));
+    let set_version = |version: i64| {
+        let connection = rusqlite::Connection::open(&path).unwrap();
+        connection.pragma_update(None, "user_version", version).unwrap();
+    };
+    set_version(99);
+    let error = crate::store::reopen(&path).err().unwrap();
+    assert!(matches!(error, OpenError::Newer { found: 99, .. }), "{error:?}");
+    assert!(matches!(Store::open_read_only(&path).err().unwrap(), OpenError::Newer { .. }));
+}
+
+/// The lock of a store that was just dropped goes with its thread.
+fn reopen(path: &std::path::Path) -> Result<Store, OpenError> {
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    loop {
+        match Store::open(path, Assembly::default(), Box::new(|_| {})) {
+            Err(OpenError::Lock(LockError::Taken { .. })) if std::time::Instant::now() < deadline => std::thread::yield_now(),
+            opened => return opened,
+        }
+    }
+}
+
+#[test]
+fn a_store_that_is_not_there_is_not_made_by_a_reader() {
+    let files = tempfile::tempdir().unwrap();
+    let path = files.path().join("jobmeter.db");
+    assert!(matches!(Store::open_read_only(&path).err().unwrap(), OpenError::Missing { .. }));
+    assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn old_records_go_and_open_ones_stay() {
+    let files = tempfile::tempdir().unwrap();
+    let store = open(files.path());
+    let mut changes: Vec<Change> = (1..=5).flat_map(|n| whole(n, "sort")).collect();
+    let mut running = evidence(6);
+    running.stage = jobmeter_protocol::Stage::Running;
+    changes.push(Change::Evidence(Box::new(running)));
+    apply(&store, changes).await;
+
+    let far = Timestamp::now() + SignedDuration::from_hours(24 * 365);
+    let by_count = Retention { max_age: Duration::from_secs(3600 * 24 * 10_000), max_records: 4 };
+    assert_eq!(store.prune(by_count, far).await.unwrap(), 2);
+    assert_eq!(store.prune(by_count, far).await.unwrap(), 0);
+    let by_age = Retention { max_age: Duration::from_secs(3600), max_records: 1000 };
+    assert_eq!(store.prune(by_age, far).await.unwrap(), 3);
+    let left = store.records(&RecordQuery::default()).await.unwrap().items;
+    assert_eq!(left.iter().map(|record| record.identity.pod_uid.clone()).collect::<Vec<_>>(), [uid(6)]);
+    assert_eq!(store.jobs(&RecordQuery::default()).await.unwrap().items.len(), 1, "the job of deleted records goes with them");
+}
+
+#[tokio::test]
+async fn one_unreadable_row_does_not_stop_the_books_of_the_others() {
+    let files = tempfile::tempdir().unwrap();
+    let store = open(files.path());
+    apply(&store, [whole(1, "sort"), whole(2, "sort")].concat()).await;
+    let connection = rusqlite::Connection::open(files.path().join("jobmeter.db")).unwrap();
+    connection.execute("UPDATE pods SET evidence = '{' WHERE uid = ?", [uid(1)]).unwrap();
+    let applied = apply(&store, vec![Change::Evidence(Box::new(evidence(1))), Change::Evidence(Box::new(evidence(3)))]).await;
+    assert!(matches!(&applied[0], Applied::Unreadable { uid: found, .. } if *found == uid(1)), "{applied:?}");
+    assert!(matches!(&applied[1], Applied::Pod(_)));
+}
