@@ -1,0 +1,262 @@
+//! What was used, and what had been asked for.
+
+use jobmeter_protocol::Resources;
+
+use super::Field;
+use crate::output::{Cell, Row, Value};
+
+pub(super) const CPU: &[Field] = &[
+    Field {
+        name: "TotalCPU",
+        header: "CPU",
+        key: "cpu_seconds",
+        aliases: &[],
+        about: "CPU time used, user and system",
+        is_number: true,
+        needs_pods: false,
+        get: |row, _| Value::figure(row.cpu(), Cell::Seconds),
+    },
+    Field {
+        name: "UserCPU",
+        header: "USER-CPU",
+        key: "cpu_user_seconds",
+        aliases: &[],
+        about: "CPU time in user mode",
+        is_number: true,
+        needs_pods: true,
+        get: |row, _| Value::figure(row.pods().sum(|usage| usage.cpu_user_seconds), Cell::Seconds),
+    },
+    Field {
+        name: "SystemCPU",
+        header: "SYS-CPU",
+        key: "cpu_system_seconds",
+        aliases: &[],
+        about: "CPU time in the kernel",
+        is_number: true,
+        needs_pods: true,
+        get: |row, _| Value::figure(row.pods().sum(|usage| usage.cpu_system_seconds), Cell::Seconds),
+    },
+    Field {
+        name: "Overhead",
+        header: "OVERHEAD",
+        key: "overhead_cpu_seconds",
+        aliases: &["OverheadCPU"],
+        about: "CPU time of the pod that no container accounts for: the sandbox and its set-up",
+        is_number: true,
+        needs_pods: true,
+        get: |row, _| Value::figure(row.pods().overhead(), Cell::Seconds),
+    },
+    Field {
+        name: "ReqCPUS",
+        header: "REQ-CPU",
+        key: "cpu_request_millicores",
+        aliases: &["ReqCPU", "AllocCPUS", "NCPUS"],
+        about: "requested CPU of one pod",
+        is_number: true,
+        needs_pods: false,
+        get: |row, _| Value::of(resources(row).cpu_request_millicores, Cell::Millicores),
+    },
+    Field {
+        name: "LimitCPU",
+        header: "CPU-LIMIT",
+        key: "cpu_limit_millicores",
+        aliases: &["LimitCPUS"],
+        about: "CPU limit of one pod",
+        is_number: true,
+        needs_pods: false,
+        get: |row, _| Value::of(resources(row).cpu_limit_millicores, Cell::Millicores),
+    },
+    Field {
+        name: "CPUTime",
+        header: "CPU-TIME",
+        key: "reserved_core_seconds",
+        aliases: &["CPUTimeRAW"],
+        about: "requested cores × elapsed: what was reserved",
+        is_number: true,
+        needs_pods: true,
+        get: |row, _| Value::of(row.pods().reserved_core_seconds(), Cell::Elapsed),
+    },
+    Field {
+        name: "CPUEff",
+        header: "CPU-EFF",
+        key: "cpu_efficiency_ratio",
+        aliases: &[],
+        about: "CPU time used of what was reserved",
+        is_number: true,
+        needs_pods: true,
+        get: |row, _| {
+            let ratio = row.cpu().zip(row.pods().reserved_core_seconds()).map(|(cpu, reserved)| cpu.map(|used| used / reserved));
+            Value::figure(ratio, Cell::Ratio)
+        },
+    },
+    Field {
+        name: "Throttled",
+        header: "THROTTLED",
+        key: "throttled_seconds",
+        aliases: &[],
+        about: "time it had to wait because of its CPU limit",
+        is_number: true,
+        needs_pods: true,
+        get: |row, _| Value::figure(row.pods().sum(|usage| usage.throttled_seconds), Cell::Seconds),
+    },
+    Field {
+        name: "ThrottledPeriods",
+        header: "THROTTLED-PERIODS",
+        key: "throttled_periods",
+        aliases: &[],
+        about: "scheduler periods in which that happened",
+        is_number: true,
+        needs_pods: true,
+        get: |row, _| Value::figure(row.pods().sum(|usage| usage.throttled_periods), Cell::Count),
+    },
+];
+
+pub(super) const MEMORY: &[Field] = &[
+    Field {
+        name: "MemPeak",
+        header: "MEM-PEAK",
+        key: "memory_peak_bytes",
+        aliases: &["MemoryPeak"],
+        about: "the kernel's watermark, page cache included; of a job, its largest pod",
+        is_number: true,
+        needs_pods: false,
+        get: |row, _| Value::figure(row.memory_peak(), Cell::Bytes),
+    },
+    Field {
+        name: "MaxRSS",
+        header: "MAX-RSS",
+        key: "rss_peak_bytes",
+        aliases: &["RSSPeak", "RSS"],
+        about: "peak without page cache; a lower bound where it is sampled; of a job, its largest pod",
+        is_number: true,
+        needs_pods: false,
+        get: |row, _| Value::figure(row.rss_peak(), Cell::Bytes),
+    },
+    Field {
+        name: "SwapPeak",
+        header: "SWAP-PEAK",
+        key: "swap_peak_bytes",
+        aliases: &[],
+        about: "peak of swap",
+        is_number: true,
+        needs_pods: true,
+        get: |row, _| Value::figure(row.pods().largest(|usage| usage.swap_peak_bytes), Cell::Bytes),
+    },
+    Field {
+        name: "ReqMem",
+        header: "REQ-MEM",
+        key: "memory_request_bytes",
+        aliases: &["AllocMem"],
+        about: "requested memory of one pod",
+        is_number: true,
+        needs_pods: false,
+        get: |row, _| Value::of(resources(row).memory_request_bytes, Cell::Bytes),
+    },
+    Field {
+        name: "LimitMem",
+        header: "MEM-LIMIT",
+        key: "memory_limit_bytes",
+        aliases: &[],
+        about: "memory limit of one pod",
+        is_number: true,
+        needs_pods: false,
+        get: |row, _| Value::of(resources(row).memory_limit_bytes, Cell::Bytes),
+    },
+    Field {
+        name: "MemEff",
+        header: "MEM-EFF",
+        key: "memory_efficiency_ratio",
+        aliases: &[],
+        about: "memory peak of what was requested",
+        is_number: true,
+        needs_pods: false,
+        get: |row, _| {
+            let requested = resources(row).memory_request_bytes.filter(|bytes| *bytes > 0);
+            let ratio = row.memory_peak().zip(requested).map(|(peak, bytes)| peak.map(|peak| peak as f64 / bytes as f64));
+            Value::figure(ratio, Cell::Ratio)
+        },
+    },
+    Field {
+        name: "OOMKills",
+        header: "OOM-KILLS",
+        key: "oom_kills",
+        aliases: &[],
+        about: "processes killed for lack of memory",
+        is_number: true,
+        needs_pods: false,
+        get: |row, _| match row {
+            Row::Pod(record) => Value::figure(record.usage.oom_kills, Cell::Count),
+            Row::Job { job, .. } => Cell::Count(job.oom_kills).into(),
+        },
+    },
+];
+
+pub(super) const OTHER: &[Field] = &[
+    Field {
+        name: "PidsPeak",
+        header: "PIDS-PEAK",
+        key: "pids_peak",
+        aliases: &[],
+        about: "most processes and threads at once; of a job, its largest pod",
+        is_number: true,
+        needs_pods: true,
+        get: |row, _| Value::figure(row.pods().largest(|usage| usage.pids_peak), Cell::Count),
+    },
+    Field {
+        name: "MaxDiskRead",
+        header: "IO-READ",
+        key: "io_read_bytes",
+        aliases: &[],
+        about: "bytes read from block devices",
+        is_number: true,
+        needs_pods: true,
+        get: |row, _| Value::figure(row.pods().sum(|usage| usage.io_read_bytes), Cell::Bytes),
+    },
+    Field {
+        name: "MaxDiskWrite",
+        header: "IO-WRITTEN",
+        key: "io_written_bytes",
+        aliases: &[],
+        about: "bytes written to block devices",
+        is_number: true,
+        needs_pods: true,
+        get: |row, _| Value::figure(row.pods().sum(|usage| usage.io_written_bytes), Cell::Bytes),
+    },
+    Field {
+        name: "CPUPressure",
+        header: "CPU-PSI",
+        key: "cpu_pressure_seconds",
+        aliases: &[],
+        about: "time in which some task waited for a CPU",
+        is_number: true,
+        needs_pods: true,
+        get: |row, _| Value::figure(row.pods().sum(|usage| usage.cpu_pressure_seconds), Cell::Seconds),
+    },
+    Field {
+        name: "MemPressure",
+        header: "MEM-PSI",
+        key: "memory_pressure_seconds",
+        aliases: &[],
+        about: "time in which some task waited for memory",
+        is_number: true,
+        needs_pods: true,
+        get: |row, _| Value::figure(row.pods().sum(|usage| usage.memory_pressure_seconds), Cell::Seconds),
+    },
+    Field {
+        name: "IOPressure",
+        header: "IO-PSI",
+        key: "io_pressure_seconds",
+        aliases: &[],
+        about: "time in which some task waited for input or output",
+        is_number: true,
+        needs_pods: true,
+        get: |row, _| Value::figure(row.pods().sum(|usage| usage.io_pressure_seconds), Cell::Seconds),
+    },
+];
+
+fn resources(row: &Row) -> Resources {
+    match row {
+        Row::Pod(record) => record.resources,
+        Row::Job { job, .. } => job.resources,
+    }
+}

@@ -1,0 +1,48 @@
+//! What in a cluster are network calls: the executor tells the agent, the agent reports to the coordinator.
+
+use futures::future::BoxFuture;
+use jobmeter_agent::uplink::{Uplink, UplinkError};
+use jobmeter_agent::{AgentHandle, PodEvent};
+use jobmeter_coordinator::CoordinatorHandle;
+use jobmeter_coordinator::execute::local::{NodeAgent, NotFinal, PodNews};
+use jobmeter_protocol::{Heartbeat, HeartbeatReply, ReportBatch, ReportReply};
+use tokio::sync::mpsc;
+
+/// Executor → agent.
+pub(super) struct Link {
+    pub(super) agent: AgentHandle,
+    pub(super) news: mpsc::Sender<PodEvent>,
+}
+
+/// Agent → coordinator.
+pub(super) struct InProcess(pub(super) CoordinatorHandle);
+
+impl NodeAgent for Link {
+    fn pod_event(&self, event: PodNews) -> BoxFuture<'_, ()> {
+        let event = match event {
+            PodNews::Applied(pod) => PodEvent::Applied(*pod),
+            PodNews::Exited(exit) => PodEvent::Exited(*exit),
+            PodNews::Gone { pod_uid } => PodEvent::Gone { pod_uid },
+            PodNews::Started { pod_uid, container_id, pid } => PodEvent::Started { pod_uid, container_id, pid },
+        };
+        Box::pin(async move {
+            // An agent that has ended ends the process; there is nobody else to tell.
+            self.news.send(event).await.unwrap_or_default();
+        })
+    }
+
+    fn pod_final<'a>(&'a self, pod_uid: &'a str) -> BoxFuture<'a, Result<(), NotFinal>> {
+        Box::pin(async move { self.agent.pod_final(pod_uid).await.map(drop).map_err(|error| NotFinal(Box::new(error))) })
+    }
+}
+
+impl Uplink for InProcess {
+    fn report(&self, batch: ReportBatch) -> BoxFuture<'_, Result<ReportReply, UplinkError>> {
+        Box::pin(async move { self.0.report(batch).await.map_err(|error| UplinkError::Unreachable(Box::new(error))) })
+    }
+
+    fn heartbeat(&self, node: &str, beat: Heartbeat) -> BoxFuture<'_, Result<HeartbeatReply, UplinkError>> {
+        let node = node.to_owned();
+        Box::pin(async move { self.0.heartbeat(&node, beat).await.map_err(|error| UplinkError::Unreachable(Box::new(error))) })
+    }
+}

@@ -1,0 +1,185 @@
+//! Coordinator, agent and executor of one machine, in this process and over one data directory.
+//!
+//! In: the data directory, the pool, where to listen. Out: handles on the three, and a [`Keeper`] that owns their tasks.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use jobmeter_agent::{AgentConfig, AgentHandle};
+use jobmeter_coordinator::auth::Readers;
+use jobmeter_coordinator::execute::local::{
+    self, BACKOFF_BASE, BACKOFF_CAP, ExecutorEvent, Forker, LocalExecutor, LocalOptions, Streams, submit_route,
+};
+use jobmeter_coordinator::{CoordinatorConfig, CoordinatorHandle, PodSource};
+use jobmeter_daemon::admin::{self, Admin};
+use jobmeter_daemon::exit::Code;
+use jobmeter_daemon::http::{self, ServeOptions};
+use jobmeter_daemon::supervise::Supervisor;
+use jobmeter_daemon::token::TokenFile;
+use jobmeter_decide::local::Settings;
+use jobmeter_hostfs::own_tree::OwnTree;
+use jobmeter_hostfs::{HostRoot, machine};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+
+use super::DataDir;
+use super::link::{InProcess, Link};
+use crate::exit::Usage;
+
+/// From the executor to the world and to the agent: a burst of a hundred pods that end at once.
+const NEWS: usize = 256;
+/// For what is left to write once the jobs are over.
+const GRACE: Duration = Duration::from_secs(10);
+
+pub(crate) struct StackOptions {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) pool: Option<NonZeroUsize>,
+    pub(crate) listen: Option<SocketAddr>,
+    /// Whether `listen` may be reachable from elsewhere. Then reading asks for the token, too.
+    pub(crate) allow_remote: bool,
+    pub(crate) streams: Streams,
+}
+
+pub(crate) struct Stack {
+    pub(crate) data_dir: DataDir,
+    pub(crate) executor: LocalExecutor,
+    pub(crate) events: mpsc::Receiver<ExecutorEvent>,
+    pub(crate) coordinator: CoordinatorHandle,
+    /// Where it listens.
+    pub(crate) address: Option<SocketAddr>,
+    /// What the figures are read from.
+    pub(crate) how: String,
+    /// A sentence for people: why there are none, and what would help.
+    pub(crate) missing_cgroups: Option<String>,
+}
+
+/// Owns the tasks of a stack.
+pub(crate) struct Keeper {
+    supervisor: Supervisor,
+}
+
+impl Stack {
+    pub(crate) async fn start(options: StackOptions, forker: Forker) -> anyhow::Result<(Self, Keeper)> {
+        let data_dir = DataDir::create(&options.data_dir)?;
+        // Before anything is started: a wrong address is the user's mistake.
+        let listener = match options.listen {
+            Some(address) => Some(listen(address, options.allow_remote).await?),
+            None => None,
+        };
+        let host = HostRoot::default();
+        let node = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_else(|| "localhost".into());
+        let mut supervisor = Supervisor::without_signals(GRACE);
+
+        let (world, pods) = mpsc::channel(NEWS);
+        let mut config = CoordinatorConfig::standalone(data_dir.path());
+        if options.allow_remote {
+            config.readers = Readers::token(data_dir.ensure_token()?);
+        }
+        let coordinator = jobmeter_coordinator::start(config, PodSource::Local(pods), &mut supervisor)
+            .with_context(|| format!("the data directory {} cannot be used", data_dir.path().display()))?;
+
+        // After the store's lock: a second process on this data directory ends before it touches any cgroup.
+        let establish = {
+            let host = host.clone();
+            move || OwnTree::establish(&host)
+        };
+        let tree = tokio::task::spawn_blocking(establish).await?;
+        let (how, missing_cgroups) = match &tree {
+            Ok(tree) => (tree.describe(), None),
+            Err(refusal) => (
+                "wait4 and sampling of /proc".to_owned(),
+                Some(format!(
+                    "no cgroups of our own ({refusal}): CPU comes from wait4, memory from wait4 and sampling. For the kernel's \
+                     exact counters run as root, or in a scope of your own: \
+                     systemd-run --user --scope -p Delegate=yes jobmeter run …"
+                )),
+            ),
+        };
+        let tree = tree.ok();
+
+        let (agent_news, agent_pods) = mpsc::channel(NEWS);
+        let mut config = AgentConfig::new(node.clone(), data_dir.journal());
+        config.trees.local = tree.as_ref().map(|tree| tree.root().to_owned());
+        let agent = jobmeter_agent::start(config, agent_pods, Arc::new(InProcess(coordinator.clone())), &mut supervisor)
+            .context("failed to start the agent")?;
+
+        let cores = machine::cpu_count(&host).context("failed to count the cores")?;
+        let options_local = LocalOptions {
+            node,
+            settings: Settings {
+                pool: options.pool.map_or(usize::try_from(cores)?, NonZeroUsize::get),
+                backoff_base: BACKOFF_BASE,
+                backoff_cap: BACKOFF_CAP,
+            },
+            log_root: data_dir.logs(),
+            cgroups: tree,
+            streams: options.streams,
+            node_millicores: u64::from(cores) * 1000,
+            node_memory_bytes: machine::memory_total(&host).context("failed to read the size of the memory")?,
+        };
+        let link = Link { agent: agent.clone(), news: agent_news };
+        let (executor, events) = local::start(options_local, forker, Arc::new(link), world, &mut supervisor)?;
+
+        let mut address = None;
+        if let Some(listener) = listener {
+            address = Some(listener.local_addr().context("failed to read the address of the listener")?);
+            let router = router(&coordinator, &agent, &executor, &data_dir)?;
+            supervisor.spawn("http", http::serve(listener, router, ServeOptions::default(), supervisor.token()));
+        }
+        let stack = Self { data_dir, executor, events, coordinator, address, how, missing_cgroups };
+        Ok((stack, Keeper { supervisor }))
+    }
+}
+
+impl Keeper {
+    /// Does the work while the tasks run, then ends them. A task that dies ends the work.
+    pub(crate) async fn until<T>(self, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+        let token = self.supervisor.token();
+        let tasks = self.supervisor.run();
+        tokio::pin!(tasks, work);
+        // Both arms are pinned and go on below where they are needed.
+        let done = tokio::select! {
+            code = &mut tasks => return Err(TaskDied(code).into()),
+            done = &mut work => done,
+        };
+        token.cancel();
+        match (done, tasks.await) {
+            (Ok(value), Code::Done) => Ok(value),
+            (Ok(_), code) => Err(TaskDied(code).into()),
+            (Err(error), _) => Err(error),
+        }
+    }
+}
+
+/// What failed stands in the log, above.
+#[derive(Debug, thiserror::Error)]
+#[error("a part of jobmeter failed")]
+pub(crate) struct TaskDied(pub(crate) Code);
+
+async fn listen(address: SocketAddr, allow_remote: bool) -> anyhow::Result<TcpListener> {
+    if !address.ip().is_loopback() && !allow_remote {
+        return Err(Usage(format!(
+            "{address} can be reached from other machines; whoever has the token could run commands here. Listen on 127.0.0.1, \
+             or allow it with `jobmeter standalone --allow-remote`"
+        ))
+        .into());
+    }
+    TcpListener::bind(address).await.map_err(|error| Usage(format!("failed to listen on {address}: {error}")).into())
+}
+
+/// Both processes' worth of answers on one port.
+fn router(
+    coordinator: &CoordinatorHandle,
+    agent: &AgentHandle,
+    executor: &LocalExecutor,
+    data_dir: &DataDir,
+) -> anyhow::Result<axum::Router> {
+    let own = coordinator.admin();
+    let registries = own.registries.iter().cloned().chain([agent.registry()]).collect();
+    let token = Arc::new(TokenFile::new(data_dir.ensure_token()?));
+    Ok(admin::router(Admin { registries, ..own }).merge(coordinator.api_router()).merge(submit_route(executor.clone(), token)))
+}

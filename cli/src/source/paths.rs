@@ -1,0 +1,87 @@
+//! Paths and query strings of the coordinator's API, version 1.
+
+use jobmeter_protocol::RecordQuery;
+use reqwest::Url;
+
+/// A path with its query, to be put behind a server's address or a service proxy's prefix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Path {
+    path: &'static str,
+    pairs: Vec<(String, String)>,
+}
+
+impl Path {
+    pub(super) fn records(query: &RecordQuery) -> Self {
+        Self { path: "/v1/records", pairs: pairs(query) }
+    }
+
+    pub(super) fn jobs(query: &RecordQuery) -> Self {
+        Self { path: "/v1/jobs", pairs: pairs(query) }
+    }
+
+    pub(super) fn nodes() -> Self {
+        Self { path: "/v1/nodes", pairs: Vec::new() }
+    }
+
+    pub(super) fn live() -> Self {
+        Self { path: "/v1/live", pairs: Vec::new() }
+    }
+
+    /// `base` may itself have a path, with or without a slash at its end.
+    pub(super) fn under(&self, base: &Url) -> Url {
+        let mut url = base.clone();
+        url.set_path(&format!("{}{}", base.path().trim_end_matches('/'), self.path));
+        url.set_query(None);
+        if !self.pairs.is_empty() {
+            url.query_pairs_mut().extend_pairs(&self.pairs);
+        }
+        url
+    }
+}
+
+/// Every condition of the query is a plain value, so that its JSON form is a flat object.
+fn pairs(query: &RecordQuery) -> Vec<(String, String)> {
+    let RecordQuery { namespace, job, pod, selector, state, since, until, sort_by, limit, after } = query;
+    let word = |value: serde_json::Value| value.as_str().map(str::to_owned);
+    [
+        ("namespace", namespace.clone()),
+        ("job", job.clone()),
+        ("pod", pod.clone()),
+        ("selector", selector.clone()),
+        ("state", state.clone()),
+        ("since", since.map(|at| at.to_string())),
+        ("until", until.map(|at| at.to_string())),
+        ("sort_by", sort_by.and_then(|by| serde_json::to_value(by).ok()).and_then(word)),
+        ("limit", limit.map(|limit| limit.to_string())),
+        ("after", after.clone()),
+    ]
+    .into_iter()
+    .filter_map(|(key, value)| Some((key.to_owned(), value?)))
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use jobmeter_protocol::SortBy;
+
+    use super::*;
+
+    #[test]
+    fn a_query_survives_the_way_through_an_address() {
+        let query = RecordQuery {
+            namespace: Some("a&b".into()),
+            selector: Some("team in (x,y),!z".into()),
+            since: Some("2026-11-20T17:00:00.000000001Z".parse().unwrap()),
+            sort_by: Some(SortBy::Memory),
+            limit: Some(7),
+            ..RecordQuery::default()
+        };
+        let url = Path::records(&query).under(&"https://host/jobmeter/".parse().unwrap());
+        assert_eq!(url.path(), "/jobmeter/v1/records");
+        let pairs: serde_json::Map<String, serde_json::Value> = url
+            .query_pairs()
+            .map(|(key, value)| (key.clone().into_owned(), if key == "limit" { 7.into() } else { value.into_owned().into() }))
+            .collect();
+        assert_eq!(serde_json::from_value::<RecordQuery>(pairs.into()).unwrap(), query);
+    }
+}

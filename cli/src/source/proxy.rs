@@ -1,0 +1,98 @@
+//! A coordinator asked through the API server's service proxy: no port to open, the cluster's own access rules.
+
+use std::time::Duration;
+
+use http::Request;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use reqwest::Url;
+use serde::de::DeserializeOwned;
+
+use super::paths::Path;
+use super::{CoordinatorService, SourceArgs};
+
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+pub(super) struct Proxy {
+    client: Client,
+    /// Path of the service's proxy. The address in front of it belongs to the client.
+    base: Url,
+    service: CoordinatorService,
+    pub(super) context_namespace: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ProxyError {
+    #[error("failed to read the kubeconfig")]
+    Kubeconfig(#[from] kube::config::KubeconfigError),
+    #[error("failed to find a cluster: there is no usable kubeconfig, and this is not a pod with a ServiceAccount")]
+    Infer(#[from] kube::config::InferConfigError),
+    #[error("failed to set up the connection to the API server")]
+    Client(#[source] Box<kube::Error>),
+    #[error("failed to write the address of the service proxy")]
+    Address(#[source] http::Error),
+    #[error("the cluster has no service {0}: is Jobmeter installed there? Another name goes with --coordinator")]
+    NoService(CoordinatorService),
+    #[error(
+        "you may not use the service proxy of {service} ({said}): ask for `get` on `services/proxy` in its namespace, or use --server"
+    )]
+    Forbidden { service: CoordinatorService, said: String },
+    #[error("the service {service} has no coordinator behind it that is ready ({said})")]
+    NotReady { service: CoordinatorService, said: String },
+    #[error("it answered {code}: {said}")]
+    Status { code: u16, said: String },
+    #[error("the API server gave no answer")]
+    Unreachable(#[source] Box<kube::Error>),
+    #[error("its answer is not what a coordinator of this version says; is {service} a coordinator?")]
+    Garbled {
+        service: CoordinatorService,
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+impl Proxy {
+    pub(super) async fn new(service: CoordinatorService, args: &SourceArgs) -> Result<Self, ProxyError> {
+        let options = KubeConfigOptions { context: args.context.clone(), ..KubeConfigOptions::default() };
+        let mut config = match (&args.kubeconfig, &args.context) {
+            (Some(path), _) => Config::from_custom_kubeconfig(Kubeconfig::read_from(path)?, &options).await?,
+            (None, Some(_)) => Config::from_kubeconfig(&options).await?,
+            (None, None) => Config::infer().await?,
+        };
+        // kube's own defaults wait for ever and try again for minutes: a person at a terminal wants to know.
+        config.connect_timeout = Some(CONNECT_TIMEOUT);
+        config.read_timeout = Some(READ_TIMEOUT);
+        config.reset_reader_on_write = true;
+        config.default_retry = false;
+        let context_namespace = config.default_namespace.clone();
+        let CoordinatorService { namespace, name, port } = &service;
+        let base = format!("http://api.invalid/api/v1/namespaces/{namespace}/services/{name}:{port}/proxy");
+        // The parts were checked when the service was parsed, so the address holds; a failure would be of ours.
+        let base = base.parse().map_err(|_| ProxyError::NoService(service.clone()))?;
+        let client = Client::try_from(config).map_err(|error| ProxyError::Client(Box::new(error)))?;
+        Ok(Self { client, base, service, context_namespace })
+    }
+
+    pub(super) async fn get<T: DeserializeOwned>(&self, path: &Path) -> Result<T, ProxyError> {
+        let url = path.under(&self.base);
+        let target = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
+        let request = Request::get(target).body(Vec::new()).map_err(ProxyError::Address)?;
+        let text = self.client.request_text(request).await.map_err(|error| self.explain(error))?;
+        serde_json::from_str(&text).map_err(|source| ProxyError::Garbled { service: self.service.clone(), source })
+    }
+
+    fn explain(&self, error: kube::Error) -> ProxyError {
+        let kube::Error::Api(status) = error else {
+            return ProxyError::Unreachable(Box::new(error));
+        };
+        let (service, said) = (self.service.clone(), super::server::sentence(status.message.as_bytes()));
+        match status.code {
+            // A 404 of the API server's is about the service; one of the coordinator's own is not.
+            404 if status.reason == "NotFound" => ProxyError::NoService(service),
+            401 | 403 => ProxyError::Forbidden { service, said },
+            502..=504 => ProxyError::NotReady { service, said },
+            code => ProxyError::Status { code, said },
+        }
+    }
+}
