@@ -1,0 +1,63 @@
+//! Jobmeter as `kubectl apply -k` installs it, once for all tests of a process.
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+use crate::Cluster;
+use crate::wait::eventually;
+
+#[derive(Debug)]
+pub struct Installation;
+
+impl Installation {
+    /// Applies `tests/manifests/rig` (the base of `manifests/` with the rig's images) and waits until it is ready.
+    pub fn ensure(cluster: &Cluster) -> Result<()> {
+        static DONE: OnceLock<Result<(), String>> = OnceLock::new();
+        DONE.get_or_init(|| install(cluster).map_err(|error| format!("{error:#}"))).clone().map_err(anyhow::Error::msg)
+    }
+}
+
+fn install(cluster: &Cluster) -> Result<()> {
+    let overlay = concat!(env!("CARGO_MANIFEST_DIR"), "/manifests/rig");
+    cluster.kubectl(["apply", "-k", overlay])?;
+    cluster.kubectl(["-n", "jobmeter", "rollout", "status", "deployment/jobmeter-coordinator", "--timeout=120s"])?;
+    cluster.kubectl(["-n", "jobmeter-agent", "rollout", "status", "daemonset/jobmeter-agent", "--timeout=180s"])?;
+    eventually("a heartbeat of every node", Duration::from_secs(60), || {
+        let nodes: serde_json::Value = serde_json::from_str(&cluster.api("/v1/nodes")?)?;
+        let known = nodes.as_array().map_or(0, Vec::len);
+        Ok((known == cluster.nodes.len()).then_some(()))
+    })
+}
+
+/// The pod of the agent on a node.
+pub fn agent_pod(cluster: &Cluster, node: &str) -> Result<String> {
+    let pods = cluster.get(&[
+        "pods",
+        "-n",
+        "jobmeter-agent",
+        "-l",
+        "app.kubernetes.io/component=agent",
+        "--field-selector",
+        &format!("spec.nodeName={node}"),
+    ])?;
+    pods["items"][0]["metadata"]["name"].as_str().map(str::to_owned).with_context(|| format!("no agent on {node}"))
+}
+
+/// SIGKILL to every process of a program on the nodes of this machine, as a crash would end it. How many there were.
+pub fn kill_dash_nine(program: &str) -> Result<usize> {
+    // The kernel keeps 15 bytes of a name.
+    let comm = program.get(..15).unwrap_or(program);
+    let mut killed = 0;
+    for entry in std::fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        let file = |name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
+        if file("comm").trim_end() == comm && file("cgroup").contains("/kubepods/") {
+            nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL)?;
+            killed += 1;
+        }
+    }
+    Ok(killed)
+}

@@ -1,0 +1,11 @@
+//! The kit of the cluster tests: the rig as tests see it, an independent reader of the kernel's figures, bounded waiting.
+//!
+//! The cluster itself is brought up by `tests/rig`; this crate only finds it in the environment (`tests/rig env`).
+
+pub mod cluster;
+pub mod installation;
+pub mod truth;
+pub mod wait;
+
+pub use cluster::{Cluster, Namespace, or_skip};
+pub use installation::Installation;
