@@ -1,30 +1,6 @@
 //! The names. Own-health metrics never carry the name of a pod or a job.
 
-/// One metric as it is registered and documented.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Metric {
-    pub name: &'static str,
-    pub kind: Kind,
-    pub labels: &'static [&'static str],
-    pub help: &'static str,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    Counter,
-    Gauge,
-    Histogram,
-}
-
-impl Kind {
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Counter => "counter",
-            Self::Gauge => "gauge",
-            Self::Histogram => "histogram",
-        }
-    }
-}
+pub use jobmeter_daemon::metric::{Kind, Metric};
 
 const POD: &[&str] = &["namespace", "pod", "job"];
 const POD_METHOD: &[&str] = &["namespace", "pod", "job", "method"];

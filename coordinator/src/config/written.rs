@@ -12,7 +12,7 @@ use jobmeter_daemon::logging::LogFormat;
 use jobmeter_decide::chase::Deadlines;
 use jobmeter_decide::metered::Scope;
 use jobmeter_decide::record::{Keep, KeptMetadata};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{CoordinatorConfig, DEADLINES, MAX_SERIES};
 use crate::auth::{Readers, ServiceAccount, Writers};
@@ -45,7 +45,7 @@ pub struct Args {
     pub check_config: bool,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct Written {
     pub listen: SocketAddr,
@@ -62,14 +62,14 @@ pub struct Written {
     pub max_series: usize,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct Log {
     pub format: LogFormat,
     pub filter: String,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct Meter {
     pub namespaces: BTreeSet<String>,
@@ -78,21 +78,21 @@ pub struct Meter {
 }
 
 /// `null`: all of them.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct KeepMetadata {
     pub labels: Option<BTreeSet<String>>,
     pub annotations: Option<BTreeSet<String>>,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct RetentionWritten {
     pub max_age: HumanDuration,
     pub max_records: u64,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct ChaseWritten {
     pub agent_alive: HumanDuration,
@@ -100,7 +100,7 @@ pub struct ChaseWritten {
     pub heartbeat: HumanDuration,
 }
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct AuthWritten {
     /// `namespace:name` of the agents' ServiceAccount.
@@ -111,7 +111,7 @@ pub struct AuthWritten {
     pub read_token_file: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Reads {
     /// Whoever reaches the port: behind the API server's proxy and a NetworkPolicy.

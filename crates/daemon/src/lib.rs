@@ -6,6 +6,7 @@ pub mod config;
 pub mod exit;
 pub mod http;
 pub mod logging;
+pub mod metric;
 pub mod process_metrics;
 pub mod supervise;
 pub mod token;

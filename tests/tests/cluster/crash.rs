@@ -21,16 +21,19 @@ fn agents_and_coordinator_killed_during_a_hundred_jobs_still_leave_a_hundred_rec
     job["spec"]["parallelism"] = json!(20);
     cluster.apply(&job)?;
     // The moments are spread over the run by the run itself: one kill each time some more pods have succeeded.
-    for (turn, threshold) in [10, 25, 40, 55, 70].into_iter().enumerate() {
+    // A kubelet that restarts a container again and again waits longer each time, so not every kill finds somebody.
+    let mut killed = (0, 0);
+    for threshold in [10, 40, 70] {
         jobmeter_tests::wait::eventually("more pods to succeed", Duration::from_secs(240), || {
             let status = cluster.get(&["job/steady", "-n", name])?;
             Ok((status["status"]["succeeded"].as_i64().unwrap_or(0) >= threshold).then_some(()))
         })?;
         let agents = kill_dash_nine("jobmeter-agent")?;
-        let coordinators = if turn % 2 == 0 { kill_dash_nine("jobmeter-coordinator")? } else { 0 };
+        let coordinators = kill_dash_nine("jobmeter-coordinator")?;
+        killed = (killed.0 + agents, killed.1 + coordinators);
         println!("after {threshold} pods: killed {agents} agents, {coordinators} coordinators");
-        assert!(agents > 0, "no agent was there to be killed");
     }
+    assert!(killed.0 > 0 && killed.1 > 0, "nobody was there to be killed: {killed:?}");
     cluster.kubectl(["wait", "-n", name, "--for=condition=complete", "--timeout=300s", "job/steady"])?;
     cluster.kubectl(["-n", "jobmeter", "rollout", "status", "deployment/jobmeter-coordinator", "--timeout=180s"])?;
     let records = cluster.closed_records(name, 100, Duration::from_secs(420))?;
