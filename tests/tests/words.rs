@@ -4,6 +4,8 @@
 //! `UPDATE_README=1 cargo test -p jobmeter-tests --test words` and read what it wrote. What a key of the configuration means is
 //! written by people; that each key is there, with its default, is checked.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "all of it is tests")]
+
 use std::fs;
 use std::ops::Range;
 

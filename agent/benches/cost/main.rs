@@ -81,11 +81,12 @@ fn measure<'a>(name: &str, args: &Args, script: impl Fn(u32) -> &'a str) {
     }
     let standin = StandIn::start(&uids);
     let state = tempfile::TempDir::new().unwrap();
-    let agent = start_agent(&cgroups, &standin, state.path());
+    let mut agent = start_agent(&cgroups, &standin, state.path());
     std::thread::sleep(Duration::from_secs(args.settle));
     let (before, from) = (cpu_seconds(&agent.0), Instant::now());
     std::thread::sleep(Duration::from_secs(args.seconds));
     let elapsed = from.elapsed().as_secs_f64();
+    assert_eq!(agent.0.try_wait().unwrap(), None, "the agent is alive");
     let mut by_thread = cpu_seconds(&agent.0);
     for (thread, seconds) in &mut by_thread {
         *seconds = 100.0 * (*seconds - before.get(thread).unwrap_or(&0.0)) / elapsed;

@@ -2,6 +2,8 @@
 //!
 //! A file in `golden/` is never edited: a new form gets a new file beside the old one.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use jobmeter_protocol::{ApiPod, Heartbeat, HeartbeatReply, Record, ReportBatch, ReportReply};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
