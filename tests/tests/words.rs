@@ -141,3 +141,33 @@ fn look_through(directory: &std::path::Path, offenders: &mut Vec<String>) {
         }
     }
 }
+
+#[test]
+fn every_test_that_architecture_names_exists() {
+    let root = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    let architecture = fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap();
+    let mut code = String::new();
+    for room in ["agent", "coordinator", "cli", "crates", "tests"] {
+        read_all(&root.join(room), &mut code);
+    }
+    let named = architecture
+        .split('`')
+        .filter(|word| word.matches('_').count() >= 3 && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
+    let mut found = 0;
+    for name in named {
+        assert!(code.contains(&format!("fn {name}(")), "ARCHITECTURE.md names the test {name}, which is not there");
+        found += 1;
+    }
+    assert!(found >= 12, "only {found} tests are named: did the page change its form?");
+}
+
+fn read_all(directory: &std::path::Path, into: &mut String) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            read_all(&path, into);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            into.push_str(&fs::read_to_string(&path).unwrap());
+        }
+    }
+}
