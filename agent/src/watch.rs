@@ -51,6 +51,8 @@ pub enum KernelEvent {
         /// 0 = the first cgroup made in this pod: the sandbox, on kubelet trees.
         order: u32,
         at: Timestamp,
+        /// It was there before the watcher looked: `at` is no start.
+        late: bool,
     },
     ContainerEnded {
         pod_uid: String,

@@ -67,8 +67,8 @@ fn observation(event: KernelEvent) -> Option<(String, Observation)> {
         KernelEvent::PodAppeared { pod_uid, segment, at, kind } => {
             (pod_uid, Observation::Appeared { segment, at, tree: tree(kind) })
         }
-        KernelEvent::ContainerAppeared { pod_uid, container_id, order, at } => {
-            (pod_uid, Observation::ContainerAppeared { container_id, order, at })
+        KernelEvent::ContainerAppeared { pod_uid, container_id, order, at, late } => {
+            (pod_uid, Observation::ContainerAppeared { container_id, order, at: (!late).then_some(at) })
         }
         KernelEvent::ContainerEnded { pod_uid, container_id, at, container, pod, .. } => {
             let (container, pod) = (container.map(Box::new), pod.map(Box::new));

@@ -22,7 +22,11 @@ impl Thread {
         for (pod_uid, on) in pending.follow {
             let followed = self.pods.get(&pod_uid).map(|pod| pod.watch.is_some());
             match (followed, on) {
-                (Some(false), true) => self.follow_pod(&pod_uid),
+                (Some(false), true) => {
+                    self.attaching = true;
+                    self.follow_pod(&pod_uid);
+                    self.attaching = false;
+                }
                 (Some(true), false) => self.unfollow_pod(&pod_uid),
                 _ => {}
             }

@@ -62,7 +62,7 @@ impl Thread {
         };
         self.containers.insert(key, container);
         let (pod_uid, container_id) = (pod_uid.to_owned(), place.container_id);
-        self.outbox.push(KernelEvent::ContainerAppeared { pod_uid, container_id, order, at: Timestamp::now() });
+        self.outbox.push(KernelEvent::ContainerAppeared { pod_uid, container_id, order, at: Timestamp::now(), late: self.attaching });
         self.problems(problems);
         self.follow_process(key, Timestamp::now());
     }

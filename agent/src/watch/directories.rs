@@ -52,7 +52,10 @@ pub(super) struct RootSearch {
 
 impl Thread {
     pub(super) fn look_for_roots_regularly(&mut self) {
-        let again = if self.look_for_roots() {
+        self.attaching = self.roots.round == 0;
+        let found = self.look_for_roots();
+        self.attaching = false;
+        let again = if found {
             self.roots.fruitless = 0;
             LOOK_SELDOM
         } else {

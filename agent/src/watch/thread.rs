@@ -67,6 +67,8 @@ pub(super) struct Thread {
     /// A pid of a kubelet's container has been seen, so an empty `cgroup.procs` means empty and not another PID namespace.
     pub(super) pids_visible: bool,
     pub(super) roots: RootSearch,
+    /// What is found now was there before: at the start, and when a pod is taken up again.
+    pub(super) attaching: bool,
     pub(super) postponed: Vec<(String, oneshot::Sender<Option<PodSnapshot>>)>,
     inbox: Arc<Inbox>,
     timers: BinaryHeap<Reverse<(Instant, Due)>>,
@@ -121,6 +123,7 @@ impl Thread {
             woken: VecDeque::new(),
             pids_visible: false,
             roots: RootSearch::default(),
+            attaching: false,
             postponed: Vec::new(),
             inbox,
             timers: BinaryHeap::new(),

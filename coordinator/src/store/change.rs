@@ -163,7 +163,7 @@ pub(super) fn apply(
     }
     known.note_end(now);
     let exit_known = (known.exited() && !exited_before).then(|| last_exit(&known, now));
-    let write = |closing: &Closing, known: &Known| assemble(uid, known, recorded, closing, assembly);
+    let write = |closing: &Closing, known: &Known| assemble(uid, known, now, closing, assembly);
     let (state, record, closed, amended) = match (state, old) {
         (State::Open, _) => {
             let whole = match chase::whole(&known.for_chase(now)) {

@@ -79,6 +79,7 @@ pub struct ContainerEvidence {
     pub attempt: u32,
     pub segment: SegmentId,
     pub method: Method,
+    /// When its cgroup was made; `None` for one that was there before its agent.
     pub started: Option<Timestamp>,
     /// When its init process was seen to end, to the wake-up of the watcher.
     pub ended: Option<Timestamp>,

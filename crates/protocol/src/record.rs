@@ -62,7 +62,7 @@ pub struct Times {
     /// The first container's start: as the node saw it, or else whole seconds from the API.
     pub started: Option<Timestamp>,
     pub finished: Option<Timestamp>,
-    /// When the coordinator wrote the record for the first time.
+    /// When this state of the record was written: once it is closed, when it was closed.
     pub recorded: Option<Timestamp>,
     /// `kernel`: from the node's clock at start and exit; `sampled`: from the API's whole seconds.
     pub elapsed_seconds: Option<Figure<f64>>,

@@ -36,7 +36,7 @@ impl Pod {
             Observation::ContainerAppeared { container_id, order, at } => {
                 let known = self.orders.entry(container_id.clone()).or_insert(order);
                 *known = order.max(*known);
-                let container = ContainerEvidence { started: Some(at), ..self.container(&container_id) };
+                let container = ContainerEvidence { started: at, ..self.container(&container_id) };
                 self.join_container(container, Change::Minor)
             }
             Observation::ContainerEnded { container_id, at, container, pod } => {

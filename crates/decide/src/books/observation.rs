@@ -24,7 +24,8 @@ pub enum Observation {
         container_id: String,
         /// 0 for the first cgroup made in this pod.
         order: u32,
-        at: Timestamp,
+        /// `None`: it was there before.
+        at: Option<Timestamp>,
     },
     ContainerEnded {
         container_id: String,

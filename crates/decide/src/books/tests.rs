@@ -52,7 +52,7 @@ fn appeared() -> Observation {
 }
 
 fn container_appeared(id: &str, order: u32, at: i64) -> Observation {
-    Observation::ContainerAppeared { container_id: id.into(), order, at: ms(at) }
+    Observation::ContainerAppeared { container_id: id.into(), order, at: Some(ms(at)) }
 }
 
 fn container_ended(id: &str, at: i64, own: Option<u64>, pod: u64) -> Observation {

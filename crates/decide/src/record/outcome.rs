@@ -50,7 +50,8 @@ fn reason(input: &RecordInput<'_>, containers: &[ContainerRecord], decisive: Opt
         return Reason::Running;
     }
     let ran = !containers.is_empty() || input.evidence.is_some_and(|e| !e.segments.is_empty());
-    let deleted = input.api_gone || input.api.is_some_and(|pod| pod.deletion_requested.is_some());
+    // Gone without anybody having asked for it while we looked: how it ended is not known.
+    let deleted = input.api.is_some_and(|pod| pod.deletion_requested.is_some());
     match decisive.and_then(|c| c.exit) {
         Some(exit) if was_killed(exit) && deleted => Reason::Deleted,
         Some(exit) if !succeeded(exit) => Reason::Error,

@@ -50,7 +50,7 @@ fn the_only_container_that_went_unread_is_derived_from_the_pod() {
 fn two_unread_containers_are_not_guessed() {
     let mut evidence = example::evidence();
     evidence.containers = vec![example::container("aa", None, 1.0, 1.1, None), example::container("bb", None, 1.0, 1.1, None)];
-    let record = record(None, Some(&evidence), &Closing::Closed);
+    let record = record(Some(&example::api_pod()), Some(&evidence), &Closing::Closed);
     assert!(record.containers.iter().all(|c| c.usage.cpu_seconds.is_none()));
     assert_eq!(record.usage.cpu_seconds, Some(Figure::kernel(0.0667)), "the pod's total does not suffer");
     assert!(matches!(record.quality, Quality::Complete { .. }));
@@ -260,4 +260,26 @@ fn a_sample_that_saw_nothing_claims_nothing() {
     let mut evidence = example::evidence();
     evidence.sampled = jobmeter_protocol::Sampled { samples: 1, anon_shmem_peak_bytes: Some(0), ..Default::default() };
     assert_eq!(record(None, Some(&evidence), &Closing::Closed).usage.rss_peak_bytes, None);
+}
+
+#[test]
+fn a_pod_that_vanished_unseen_has_no_invented_end() {
+    let mut api = example::api_pod();
+    api.phase = PodPhase::Running;
+    (api.containers[0].exit, api.containers[0].finished, api.containers[0].reason) = (None, None, None);
+    let (closing, kept, evidence) = (Closing::Closed, KeptMetadata::default(), example::evidence());
+    let record = assemble(&RecordInput { api_gone: true, ..input(Some(&api), Some(&evidence), &closing, &kept) });
+    assert_eq!(record.outcome.reason, Reason::Lost, "nobody asked for its deletion");
+    assert_eq!((record.time.finished, record.time.elapsed_seconds), (None, None));
+    assert!(matches!(record.quality, Quality::Partial { .. }));
+    assert!(record.usage.cpu_seconds.is_some(), "its figures are kept");
+}
+
+#[test]
+fn a_container_that_was_there_before_its_agent_takes_its_start_from_the_api() {
+    let mut evidence = example::evidence();
+    evidence.containers[0].started = None;
+    let record = record(Some(&example::api_pod()), Some(&evidence), &Closing::Closed);
+    assert_eq!(record.time.started, Some(example::at(1.0)));
+    assert_eq!(record.time.elapsed_seconds.map(|figure| figure.method), Some(Method::Sampled));
 }
