@@ -62,6 +62,8 @@ pub enum KernelEvent {
         container: Option<Reading>,
         pod: Option<Reading>,
         seen_by: SeenBy,
+        /// It was over before the watcher looked: `at` is when that was found out.
+        late: bool,
     },
     PodRead {
         pod_uid: String,

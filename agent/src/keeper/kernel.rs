@@ -70,9 +70,9 @@ fn observation(event: KernelEvent) -> Option<(String, Observation)> {
         KernelEvent::ContainerAppeared { pod_uid, container_id, order, at, late } => {
             (pod_uid, Observation::ContainerAppeared { container_id, order, at: (!late).then_some(at) })
         }
-        KernelEvent::ContainerEnded { pod_uid, container_id, at, container, pod, .. } => {
+        KernelEvent::ContainerEnded { pod_uid, container_id, at, container, pod, late, .. } => {
             let (container, pod) = (container.map(Box::new), pod.map(Box::new));
-            (pod_uid, Observation::ContainerEnded { container_id, at, container, pod })
+            (pod_uid, Observation::ContainerEnded { container_id, at, container, pod, late })
         }
         KernelEvent::PodRead { pod_uid, reading } => (pod_uid, Observation::Read(Box::new(reading))),
         KernelEvent::PodGone { pod_uid, segment, reading, at } => {

@@ -59,6 +59,7 @@ impl Thread {
             caught_by: None,
             tries: 0,
             oom_kills: 0,
+            late: self.attaching,
         };
         self.containers.insert(key, container);
         let (pod_uid, container_id) = (pod_uid.to_owned(), place.container_id);

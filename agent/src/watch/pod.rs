@@ -44,6 +44,8 @@ pub(super) struct Container {
     pub(super) tries: u32,
     /// Last seen, for the sum over the pod on v1.
     pub(super) oom_kills: u64,
+    /// It was there before the watcher looked.
+    pub(super) late: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -66,9 +66,10 @@ impl Thread {
         // What is left of it is a name, so that its directory is not taken for a new container.
         container.held = Held::default();
         let (pod_uid, container_id) = (container.pod_uid.clone(), container.container_id.clone());
+        let late = container.late && container.followed.is_none();
         self.problems(outcome.problems);
         let pod = self.read_pod_level(&pod_uid);
-        self.outbox.push(KernelEvent::ContainerEnded { pod_uid, container_id, at, container: reading, pod, seen_by });
+        self.outbox.push(KernelEvent::ContainerEnded { pod_uid, container_id, at, container: reading, pod, seen_by, late });
     }
 
     /// The pod itself; on v1 with the OOM kills of its containers, which the kernel does not add up there.

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use jobmeter_protocol::{
-    ApiPod, Figure, Identity, Method, Outcome, OwnerRef, PodEvidence, ProcessRecord, Reason, Record, Resources, Times, VERSION,
+    ApiPod, Figure, Identity, Method, OwnerRef, PodEvidence, ProcessRecord, Record, Resources, Times, VERSION,
 };
 
 /// All that a record is made of. The same input always makes the same record.
@@ -70,13 +70,13 @@ impl Keep {
 pub fn assemble(input: &RecordInput<'_>) -> Record {
     let usage = input.evidence.map(usage::of_pod).unwrap_or_default();
     let containers = containers::of_pod(input, &usage);
+    let time = times(input, &containers);
     let outcome = outcome::of_pod(input, &containers, &usage);
-    let time = times(input, &containers, &outcome);
     let overhead_cpu_seconds = input.evidence.and_then(usage::overhead_cpu_seconds);
     Record {
         version: VERSION,
         identity: identity(input),
-        quality: quality::of_record(input, &outcome, &usage),
+        quality: quality::of_record(input, &outcome, &time, &usage),
         time,
         outcome,
         overhead_cpu_seconds,
@@ -111,16 +111,14 @@ fn identity(input: &RecordInput<'_>) -> Identity {
     }
 }
 
-/// The node's clock to the nanosecond where it saw both ends; else the API's whole seconds, and the method says so. Of a pod whose
-/// end nobody saw there is no end to tell.
-fn times(input: &RecordInput<'_>, containers: &[jobmeter_protocol::ContainerRecord], outcome: &Outcome) -> Times {
+/// The node's clock to the nanosecond where it saw both ends; else the API's whole seconds, and the method says so.
+fn times(input: &RecordInput<'_>, containers: &[jobmeter_protocol::ContainerRecord]) -> Times {
     let seen = input.evidence.map_or(&[][..], |e| &e.containers);
     let node_start = seen.iter().filter_map(|c| c.started).min();
     let node_end = if seen.iter().all(|c| c.ended.is_some()) { seen.iter().filter_map(|c| c.ended).max() } else { None };
     let started = node_start.or_else(|| containers.iter().filter_map(|c| c.started).min());
     let all_ended = !containers.is_empty() && containers.iter().all(|c| c.finished.is_some());
     let finished = node_end.or_else(|| if all_ended { containers.iter().filter_map(|c| c.finished).max() } else { None });
-    let finished = finished.filter(|_| outcome.reason != Reason::Lost);
     let method = if node_start.is_some() && node_end.is_some() { Method::Kernel } else { Method::Sampled };
     let elapsed = started.zip(finished).map(|(from, to)| from.duration_until(to).as_secs_f64().max(0.0));
     Times {

@@ -41,6 +41,7 @@ fn run_job(books: &Mutex<Books>) {
         at: example::at(1.2),
         container: reading(40_000_000),
         pod: reading(66_700_000),
+        late: false,
     };
     books.observe(example::POD_UID, ended, now);
 }

@@ -106,8 +106,7 @@ fn nothing_is_written_of_a_pod_that_nobody_knew() {
 #[test]
 fn a_record_is_not_given_up_when_its_last_reading_came_in_the_same_moment() {
     let pod = final_pod([evidence(Stage::Final), PodChange::Close(Ending::Missing(Missing::AgentSilent))]);
-    let Quality::Partial { reason, .. } = pod.record.quality else { panic!("the cluster never told of it") };
-    assert_eq!((pod.state, reason.as_str()), (State::Partial, "nobody saw how and when it ended"));
+    assert_eq!((pod.state, pod.record.quality), (State::Complete, Quality::Complete { notes: vec![] }));
 }
 
 #[test]

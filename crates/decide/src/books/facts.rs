@@ -39,10 +39,13 @@ impl Pod {
                 let container = ContainerEvidence { started: at, ..self.container(&container_id) };
                 self.join_container(container, Change::Minor)
             }
-            Observation::ContainerEnded { container_id, at, container, pod } => {
+            Observation::ContainerEnded { container_id, at, container, pod, late } => {
                 let read = pod.map_or(Change::Nothing, |pod| self.read(*pod));
+                if late {
+                    self.vanished.entry(container_id.clone()).or_insert(at);
+                }
                 let ended = ContainerEvidence {
-                    ended: Some(at),
+                    ended: (!late).then_some(at),
                     reading: container.map(|reading| *reading),
                     ..self.container(&container_id)
                 };

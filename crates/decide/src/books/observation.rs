@@ -32,6 +32,8 @@ pub enum Observation {
         at: Timestamp,
         container: Option<Box<Reading>>,
         pod: Option<Box<Reading>>,
+        /// It was over when somebody looked; when it ended is not known.
+        late: bool,
     },
     Read(Box<Reading>),
     Gone {

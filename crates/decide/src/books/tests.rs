@@ -61,6 +61,7 @@ fn container_ended(id: &str, at: i64, own: Option<u64>, pod: u64) -> Observation
         at: ms(at),
         container: own.map(|cpu| reading(at, cpu, 3_000)),
         pod: Some(reading(at, pod, 4_000)),
+        late: false,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Whether the totals of a record are the whole truth.
 
-use jobmeter_protocol::{Gap, Outcome, PodEvidence, Quality, Reason, Stage, Usage};
+use jobmeter_protocol::{Gap, Outcome, PodEvidence, Quality, Reason, Stage, Times, Usage};
 
 use super::{Closing, RecordInput};
 
@@ -8,15 +8,17 @@ use super::{Closing, RecordInput};
 const NEVER_RAN: &str = "no container of it ever started: there was nothing to measure";
 
 /// The figures may be whole all the same.
-const LOST: &str = "nobody saw how and when it ended";
+const LOST: &str = "nobody saw when it ended, nor how";
 
-pub(super) fn of_record(input: &RecordInput<'_>, outcome: &Outcome, usage: &Usage) -> Quality {
+pub(super) fn of_record(input: &RecordInput<'_>, outcome: &Outcome, time: &Times, usage: &Usage) -> Quality {
     let gaps = input.evidence.map(|evidence| evidence.gaps.clone()).unwrap_or_default();
     match input.closing {
         Closing::Open => Quality::Provisional,
         Closing::GivenUp(why) => Quality::Partial { reason: why.clone(), gaps },
         Closing::Closed if outcome.reason == Reason::NeverRan => Quality::Partial { reason: NEVER_RAN.to_owned(), gaps },
-        Closing::Closed if outcome.reason == Reason::Lost => Quality::Partial { reason: LOST.to_owned(), gaps },
+        Closing::Closed if outcome.reason == Reason::Lost && time.finished.is_none() => {
+            Quality::Partial { reason: LOST.to_owned(), gaps }
+        }
         Closing::Closed => match input.evidence.and_then(|evidence| harm(evidence, usage)) {
             Some(reason) => Quality::Partial { reason, gaps },
             None => Quality::Complete { notes: gaps },

@@ -267,7 +267,8 @@ fn a_pod_that_vanished_unseen_has_no_invented_end() {
     let mut api = example::api_pod();
     api.phase = PodPhase::Running;
     (api.containers[0].exit, api.containers[0].finished, api.containers[0].reason) = (None, None, None);
-    let (closing, kept, evidence) = (Closing::Closed, KeptMetadata::default(), example::evidence());
+    let (closing, kept, mut evidence) = (Closing::Closed, KeptMetadata::default(), example::evidence());
+    evidence.containers[0].ended = None;
     let record = assemble(&RecordInput { api_gone: true, ..input(Some(&api), Some(&evidence), &closing, &kept) });
     assert_eq!(record.outcome.reason, Reason::Lost, "nobody asked for its deletion");
     assert_eq!((record.time.finished, record.time.elapsed_seconds), (None, None));

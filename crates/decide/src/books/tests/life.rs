@@ -72,7 +72,8 @@ fn a_container_whose_cgroup_went_unread_is_named_as_missed_and_costs_no_total() 
 #[test]
 fn a_pod_that_went_before_its_last_reading_says_so() {
     let mut books = books();
-    let ended_unread = Observation::ContainerEnded { container_id: "aa".into(), at: ms(80), container: None, pod: None };
+    let ended_unread =
+        Observation::ContainerEnded { container_id: "aa".into(), at: ms(80), container: None, pod: None, late: false };
     let lost = Observation::Gone { segment: segment("boot", 7), reading: None, at: ms(100) };
     feed(
         &mut books,
