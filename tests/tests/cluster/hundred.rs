@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use jobmeter_protocol::{Method, Quality, Reason};
 use jobmeter_tests::truth::Observer;
-use jobmeter_tests::{Installation, or_skip};
+use jobmeter_tests::{Cluster, Installation, or_skip};
 use serde_json::json;
 
 use crate::jobs;
@@ -19,6 +19,7 @@ fn a_hundred_pods_of_bin_true_are_a_hundred_exact_records() -> Result<()> {
     let namespace = cluster.namespace("hundred")?;
     let name = namespace.name.as_str();
     let observer = Observer::start()?;
+    let before = latency_buckets(&cluster)?;
 
     let mut job = jobs::job(name, "true", json!([jobs::container("main", &["/bin/true"])]));
     job["spec"]["completions"] = json!(100);
@@ -55,6 +56,12 @@ fn a_hundred_pods_of_bin_true_are_a_hundred_exact_records() -> Result<()> {
         read_at_container_level += usize::from(own.is_some_and(|figure| figure.method == Method::Kernel));
         assert!(own.is_none_or(|own| own.value <= cpu.value), "a container cannot cost more than its pod");
     }
+    let after = latency_buckets(&cluster)?;
+    println!(
+        "exit to durable record: half within {} s, 99 % within {} s",
+        quantile(&before, &after, 0.5),
+        quantile(&before, &after, 0.99)
+    );
     println!(
         "worst difference of CPU: {:.3} ms; containers read at their own level: {read_at_container_level} of 100",
         worst_cpu_ns as f64 / 1e6
@@ -81,4 +88,21 @@ fn a_burning_pod_costs_what_wait4_says_plus_the_start_of_a_container() -> Result
     // Start-up of the sandbox and the container, measured 10 to 70 ms here; a busy machine doubles it.
     assert!(reported - truth <= 0.150 + truth * 0.005, "wait4 {truth} s, reported {reported} s");
     Ok(())
+}
+
+/// Cumulative counts of `jobmeter_record_latency_seconds`, by upper bound.
+fn latency_buckets(cluster: &Cluster) -> Result<Vec<(String, f64)>> {
+    let page = cluster.api("/metrics")?;
+    let bucket = |line: &str| {
+        let (bound, count) = line.strip_prefix("jobmeter_record_latency_seconds_bucket{le=\"")?.split_once("\"} ")?;
+        Some((bound.to_owned(), count.parse().ok()?))
+    };
+    Ok(page.lines().filter_map(bucket).collect())
+}
+
+/// The smallest upper bound below which that share of what came in between lies.
+fn quantile(before: &[(String, f64)], after: &[(String, f64)], share: f64) -> String {
+    let came: Vec<_> = before.iter().zip(after).map(|((bound, old), (_, new))| (bound, new - old)).collect();
+    let all = came.last().map_or(0.0, |(_, count)| *count);
+    came.iter().find(|(_, count)| *count >= all * share).map_or_else(|| "?".to_owned(), |(bound, _)| (*bound).clone())
 }
