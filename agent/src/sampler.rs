@@ -7,7 +7,7 @@
 mod look;
 mod processes;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use futures::future::OptionFuture;
 use jiff::Timestamp;
@@ -89,7 +89,7 @@ impl Sampler {
     /// Ends when the keeper drops its end.
     pub async fn run(mut self) -> anyhow::Result<()> {
         loop {
-            let due = self.looker.due().map(|due| tokio::time::sleep(until(due)));
+            let due = self.looker.wait(Timestamp::now()).map(tokio::time::sleep);
             tokio::select! {
                 // Cancel-safe: a command is taken whole or not at all.
                 command = self.commands.recv() => match command {
@@ -125,8 +125,4 @@ impl Sampler {
             count(result, 1);
         }
     }
-}
-
-fn until(due: Timestamp) -> Duration {
-    Duration::try_from(due.duration_since(Timestamp::now())).unwrap_or_default()
 }

@@ -38,7 +38,7 @@ pub enum UplinkError {
 pub enum Remedy {
     /// The same again, not before this long.
     Later(Option<Duration>),
-    /// Fewer reports in one batch; a single one that is refused can never be sent.
+    /// Fewer reports in one batch; a single one that is too large can never be sent.
     Smaller,
 }
 
@@ -46,9 +46,12 @@ impl UplinkError {
     pub fn remedy(&self) -> Remedy {
         match self {
             Self::Busy { retry_after, .. } => Remedy::Later(*retry_after),
-            // A token rotates and a coordinator is repaired: evidence waits for both.
-            Self::Unreachable(_) | Self::Token(_) | Self::Unauthorized { .. } | Self::Answer(_) => Remedy::Later(None),
-            Self::TooLarge | Self::Refused { .. } => Remedy::Smaller,
+            // A token rotates and a coordinator, or the proxy before it, is repaired: evidence waits for them. A refusal of the
+            // whole batch says nothing about any report in it; only a verdict does.
+            Self::Unreachable(_) | Self::Token(_) | Self::Unauthorized { .. } | Self::Refused { .. } | Self::Answer(_) => {
+                Remedy::Later(None)
+            }
+            Self::TooLarge => Remedy::Smaller,
         }
     }
 

@@ -57,7 +57,7 @@ pub struct AcctArgs {
     pub sort_by: Option<Sort>,
 
     /// At most so many lines [default: all there are]
-    #[arg(long, value_name = "COUNT")]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
 
     /// Form of the answer

@@ -87,7 +87,7 @@ pub async fn run(args: EffArgs) -> anyhow::Result<ExitCode> {
         job: found.job.as_ref(),
         efficiency: efficiency(&found.records),
         advice: &advice,
-        advice_text: sentences::of_advice(&advice),
+        advice_text: report::next_time(&found.records),
         records: &found.records,
     };
     match args.output {

@@ -20,6 +20,8 @@ use std::process::ExitCode;
 use anyhow::Context;
 use jobmeter_coordinator::execute::local::Forker;
 
+use crate::exit::Usage;
+
 pub(crate) use self::data_dir::{DataDir, display_name, read_text};
 pub(crate) use self::records::of_pods;
 pub(crate) use self::signals::Stops;
@@ -42,7 +44,7 @@ Exit code: 0 if all jobs completed, 1 if not, 128+n if signal n ended the run, 6
 -- CMD that of CMD: 128+n if signal n ended it, 127 if it was not found, 126 if it could not be executed.")]
 pub struct RunArgs {
     /// Job manifests (batch/v1, several documents allowed); `-` reads standard input
-    #[arg(short = 'f', long = "filename", value_name = "FILE", required_unless_present = "command", conflicts_with = "command")]
+    #[arg(short = 'f', long = "filename", value_name = "FILE", conflicts_with = "command")]
     pub files: Vec<PathBuf>,
 
     /// Pods that may run at once [default: the number of cores]
@@ -57,7 +59,7 @@ pub struct RunArgs {
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<SocketAddr>,
 
-    /// Write the record of CMD as JSON: to standard error, or to a file
+    /// Write the record of CMD as JSON: to standard error, or to a file, which is made before CMD starts
     #[arg(long, value_name = "json|FILE", requires = "command")]
     pub report: Option<Report>,
 
@@ -97,6 +99,10 @@ pub fn fork() -> anyhow::Result<Forker> {
 }
 
 pub async fn run(args: RunArgs, forker: Forker) -> anyhow::Result<ExitCode> {
+    if args.files.is_empty() && args.command.is_empty() {
+        let what = "nothing to run: name job manifests (jobmeter run -f FILE) or a command (jobmeter run -- CMD)";
+        return Err(Usage(what.to_owned()).into());
+    }
     log_to_stderr("warn")?;
     if args.command.is_empty() { files::run(args, forker).await } else { command::run(args, forker).await }
 }

@@ -7,7 +7,7 @@ use axum::routing::{get, post};
 use crate::CoordinatorHandle;
 
 mod agents;
-mod body;
+pub(crate) mod body;
 pub mod error;
 mod people;
 mod watch;

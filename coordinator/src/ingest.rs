@@ -105,7 +105,8 @@ impl Ingest {
 fn verdict(applied: Option<Applied>) -> Verdict {
     match applied {
         Some(Applied::Pod(_) | Applied::Job { .. }) => Verdict::Accepted,
-        Some(Applied::Nothing) | None => Verdict::Duplicate,
+        Some(Applied::Nothing | Applied::Discarded) | None => Verdict::Duplicate,
+        Some(Applied::Refused { why }) => Verdict::Rejected { why },
         Some(Applied::Unreadable { uid, why }) => {
             Verdict::Rejected { why: format!("what the coordinator has stored of pod {uid} cannot be read: {why}") }
         }

@@ -99,7 +99,7 @@ impl Metrics {
         }
         for applied in committed.applied {
             match applied {
-                Applied::Nothing => {}
+                Applied::Nothing | Applied::Discarded | Applied::Refused { .. } => {}
                 Applied::Job { ended } => self.job_ended(*ended),
                 Applied::Pod(pod) => self.pod(pod, now),
                 Applied::Unreadable { .. } => self.commit_errors.inc(),
@@ -148,6 +148,7 @@ impl Metrics {
         for (quality, count) in [("provisional", totals.open), ("complete", totals.complete), ("partial", totals.partial)] {
             self.store_records.with_label_values(&[quality]).set(i64::try_from(count).unwrap_or(i64::MAX));
         }
+        self.commit_errors.inc_by(totals.skipped);
         self.store_bytes.set(i64::try_from(totals.bytes).unwrap_or(i64::MAX));
     }
 
@@ -160,8 +161,8 @@ impl Metrics {
     }
 
     fn pod(&self, pod: &AppliedPod, now: Timestamp) {
-        if let Some(exit) = pod.exit_known {
-            self.record_latency.observe(now.duration_since(exit).as_secs_f64().max(0.0));
+        for exit in &pod.exits {
+            self.record_latency.observe(now.duration_since(*exit).as_secs_f64().max(0.0));
         }
         if pod.late {
             self.late.inc();

@@ -1,7 +1,9 @@
 //! Puts a coordinator together: opens the store, starts the tasks, and hands out the handle.
 //!
-//! Every task is the supervisor's; the only threads are the two of the store.
+//! Every task is the supervisor's; the only threads are those of the store.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -50,7 +52,9 @@ pub enum StartError {
 
 /// To be called within a tokio runtime. The store is open when it returns; the cluster's lists come later (`/readyz`).
 pub fn start(config: CoordinatorConfig, pods: PodSource, supervisor: &mut Supervisor) -> Result<CoordinatorHandle, StartError> {
-    std::fs::create_dir_all(&config.data_dir).map_err(|source| StartError::DataDir { path: config.data_dir.clone(), source })?;
+    // Records tell who ran what: nobody else's business. A directory that is there already has its owner's mode.
+    let created = DirBuilder::new().recursive(true).mode(0o700).create(&config.data_dir);
+    created.map_err(|source| StartError::DataDir { path: config.data_dir.clone(), source })?;
     let admin = Admin::default();
     let registry = Registry::new();
     let metrics = Metrics::register(&registry, config.max_series)?;

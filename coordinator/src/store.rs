@@ -1,7 +1,8 @@
 //! The record store: what the cluster and the agents said of each job pod, and the record that follows from it.
 //!
 //! Inputs: [`Change`]s from the world, the ingest and the chase. Outputs: records and jobs, by query. Owner: one writer
-//! thread, which joins, assembles and commits in groups; one reader thread, so that a long query never holds up a report.
+//! thread, which joins, assembles and commits in groups; two reader threads, so that a long query holds up neither a report
+//! nor the chase.
 //! What [`Store::apply`] has answered is on the disk.
 
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 
 mod change;
 mod cursor;
+mod discarded;
 mod engine;
 mod filter;
 mod jobs;
@@ -43,7 +45,10 @@ const READ_QUEUE: usize = 64;
 pub struct Store {
     path: Arc<Path>,
     writer: Option<mpsc::Sender<thread::Write>>,
+    /// For people, whose queries may scan.
     reader: mpsc::Sender<thread::Read>,
+    /// For our own tasks, whose queries are short: a person's scan must not delay the closing of records.
+    tasks: mpsc::Sender<thread::Read>,
 }
 
 /// Something that was learned.
@@ -64,6 +69,10 @@ pub enum Change {
         uid: String,
         ending: jobmeter_decide::chase::Ending,
     },
+    /// By its chain of owners it is no job: what was kept of it meanwhile goes, and evidence of it is not wanted.
+    Discard {
+        uid: String,
+    },
     Job(Box<JobObject>),
     JobGone {
         uid: String,
@@ -80,6 +89,12 @@ pub enum Applied {
         ended: Option<jobmeter_decide::job_view::JobCondition>,
     },
     Pod(Box<AppliedPod>),
+    /// What was kept of this pod is deleted.
+    Discarded,
+    /// The change contradicts what is known; nothing was changed.
+    Refused {
+        why: String,
+    },
     /// What is stored of this pod cannot be read; nothing was changed.
     Unreadable {
         uid: String,
@@ -96,8 +111,8 @@ pub struct AppliedPod {
     pub closed: Option<jobmeter_decide::chase::Ending>,
     /// A closed, partial record was replaced: this one stood before.
     pub amended: Option<Box<Record>>,
-    /// With this change the node's own word of the end arrived: when the last container ended.
-    pub exit_known: Option<Timestamp>,
+    /// When containers ended of whose end the node told with this change.
+    pub exits: Vec<Timestamp>,
     /// It came after the record was closed for good: stored, without effect on the record.
     pub late: bool,
 }
@@ -139,19 +154,26 @@ impl Store {
         let lock = lock::Lock::take(path)?;
         let engine = sqlite::Sqlite::open(path)?;
         let reader = sqlite::Sqlite::open_read_only(path)?;
+        let tasks = sqlite::Sqlite::open_read_only(path)?.counting_with(&reader);
         let (write, commands) = mpsc::channel(WRITE_QUEUE);
         thread::spawn_writer(Box::new(engine), assembly, on_commit, lock, commands).map_err(OpenError::Thread)?;
-        Ok(Self { path: path.into(), writer: Some(write), reader: Self::reader(reader)? })
+        Ok(Self {
+            path: path.into(),
+            writer: Some(write),
+            reader: Self::reader("store-reader", reader)?,
+            tasks: Self::reader("store-tasks", tasks)?,
+        })
     }
 
     /// For a look from another process, also while the coordinator runs.
     pub fn open_read_only(path: &Path) -> Result<Self, OpenError> {
-        Ok(Self { path: path.into(), writer: None, reader: Self::reader(sqlite::Sqlite::open_read_only(path)?)? })
+        let reader = Self::reader("store-reader", sqlite::Sqlite::open_read_only(path)?)?;
+        Ok(Self { path: path.into(), writer: None, tasks: reader.clone(), reader })
     }
 
-    fn reader(engine: sqlite::Sqlite) -> Result<mpsc::Sender<thread::Read>, OpenError> {
+    fn reader(name: &str, engine: sqlite::Sqlite) -> Result<mpsc::Sender<thread::Read>, OpenError> {
         let (read, queries) = mpsc::channel(READ_QUEUE);
-        thread::spawn_reader(Box::new(engine), queries).map_err(OpenError::Thread)?;
+        thread::spawn_reader(name, Box::new(engine), queries).map_err(OpenError::Thread)?;
         Ok(read)
     }
 
@@ -197,26 +219,26 @@ impl Store {
 
     /// Every record that is not closed and that somebody may have to be asked about.
     pub async fn open_pods(&self) -> Result<Vec<OpenPod>, StoreError> {
-        self.read(|engine| engine.open_pods()).await
+        self.read_for_task(|engine| engine.open_pods()).await
     }
 
     /// UIDs of the pods that, by what is stored, the API server still has; of one namespace or of all.
     pub async fn present_pods(&self, namespace: Option<String>) -> Result<Vec<String>, StoreError> {
-        self.read(move |engine| engine.present_pods(namespace.as_deref())).await
+        self.read_for_task(move |engine| engine.present_pods(namespace.as_deref())).await
     }
 
     /// Pods of open records whose chain of owners is not known.
     pub async fn unresolved_pods(&self, namespace: Option<String>) -> Result<Vec<ApiPod>, StoreError> {
-        self.read(move |engine| engine.unresolved_pods(namespace.as_deref())).await
+        self.read_for_task(move |engine| engine.unresolved_pods(namespace.as_deref())).await
     }
 
     /// UIDs of the jobs whose object, by what is stored, is still there.
     pub async fn present_jobs(&self, namespace: Option<String>) -> Result<Vec<String>, StoreError> {
-        self.read(move |engine| engine.present_jobs(namespace.as_deref())).await
+        self.read_for_task(move |engine| engine.present_jobs(namespace.as_deref())).await
     }
 
     pub async fn totals(&self) -> Result<Totals, StoreError> {
-        self.read(|engine| engine.totals()).await
+        self.read_for_task(|engine| engine.totals()).await
     }
 
     /// Returns when one of the store's threads has ended, which they do not before every `Store` is dropped.
@@ -230,6 +252,7 @@ impl Store {
         tokio::select! {
             () = writer => {}
             () = self.reader.closed() => {}
+            () = self.tasks.closed() => {}
         }
     }
 
@@ -252,9 +275,24 @@ impl Store {
         &self,
         query: impl FnOnce(&mut dyn engine::StoreEngine) -> Result<T, EngineError> + Send + 'static,
     ) -> Result<T, StoreError> {
+        self.ask(&self.reader, query).await
+    }
+
+    async fn read_for_task<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&mut dyn engine::StoreEngine) -> Result<T, EngineError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.ask(&self.tasks, query).await
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        reader: &mpsc::Sender<thread::Read>,
+        query: impl FnOnce(&mut dyn engine::StoreEngine) -> Result<T, EngineError> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
         let query = thread::Read::new(query, reply);
-        self.reader.send(query).await.map_err(|_| self.closed())?;
+        reader.send(query).await.map_err(|_| self.closed())?;
         answer.await.map_err(|_| self.closed())?.map_err(|source| self.failed(source))
     }
 
@@ -265,5 +303,28 @@ impl Store {
     fn failed(&self, source: EngineError) -> StoreError {
         let path = self.path.to_path_buf();
         if source.is_full() { StoreError::Full { path } } else { StoreError::Engine { path, source } }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_persons_scan_does_not_delay_the_closing_of_records() {
+        let files = tempfile::tempdir().unwrap();
+        let store = Store::open(&files.path().join("jobmeter.db"), Assembly::default(), Box::new(|_| {})).unwrap();
+        let (done, scanning) = std::sync::mpsc::channel::<()>();
+        let scan = tokio::spawn({
+            let store = store.clone();
+            async move { store.read(move |_| Ok(scanning.recv().is_err())).await }
+        });
+        tokio::task::yield_now().await;
+        assert_eq!(store.open_pods().await.unwrap(), []);
+        assert_eq!(store.totals().await.unwrap().open, 0);
+        assert_eq!(store.present_pods(None).await.unwrap(), Vec::<String>::new());
+        assert!(!scan.is_finished());
+        drop(done);
+        assert!(scan.await.unwrap().unwrap());
     }
 }

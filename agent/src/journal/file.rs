@@ -2,9 +2,9 @@
 
 use std::{
     collections::HashMap,
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError},
     io::{self, BufReader, BufWriter, Write},
-    os::unix::fs::FileExt,
+    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -14,6 +14,8 @@ const JOURNAL: &str = "journal";
 /// What did not read well is kept for a person to look at, up to this size.
 const QUARANTINE: &str = "journal.quarantine";
 const QUARANTINE_LIMIT: u64 = 1024 * 1024;
+const PRIVATE_DIRECTORY: u32 = 0o700;
+const PRIVATE_FILE: u32 = 0o600;
 
 pub struct FileJournal {
     directory: PathBuf,
@@ -45,7 +47,7 @@ pub struct Written {
 
 impl FileJournal {
     pub fn open(directory: &Path, slack: u64) -> Result<(Self, Replay), OpenError> {
-        fs::create_dir_all(directory).map_err(|source| OpenError::CreateDirectory { path: directory.to_owned(), source })?;
+        make_private(directory).map_err(|source| OpenError::CreateDirectory { path: directory.to_owned(), source })?;
         let lock = lock(directory)?;
         let path = directory.join(JOURNAL);
         let replay = replay(directory, &path)?;
@@ -158,7 +160,9 @@ struct Rewrite {
 impl Rewrite {
     fn begin(directory: &Path) -> Result<Self, WriteError> {
         let path = directory.join("journal.new");
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(&path);
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(PRIVATE_FILE).open(&path);
+        // One that was left behind by an interrupted rewrite has the mode it had.
+        let file = file.and_then(|file| file.set_permissions(Permissions::from_mode(PRIVATE_FILE)).map(|()| file));
         let file = file.map_err(|source| WriteError::Write { path: path.clone(), source })?;
         let mut rewrite = Self { path, file: BufWriter::new(file), end: 0, live: HashMap::new() };
         let mut line = Vec::new();
@@ -195,10 +199,21 @@ impl Rewrite {
     }
 }
 
+/// Evidence holds the command lines of other people's jobs. Of a directory that was there before only the mode changes; what
+/// is in it, whatever its own mode, is behind it.
+fn make_private(directory: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(PRIVATE_DIRECTORY).create(directory)?;
+    if let Err(err) = fs::set_permissions(directory, Permissions::from_mode(PRIVATE_DIRECTORY)) {
+        // Somebody else's, as a mounted volume may be: a journal that others can read is better than none.
+        tracing::warn!(path = %directory.display(), error = &err as &dyn std::error::Error, "journal's directory stays as open as it is");
+    }
+    Ok(())
+}
+
 fn lock(directory: &Path) -> Result<File, OpenError> {
     let path = directory.join("journal.lock");
     let failed = |source| OpenError::Lock { path: path.clone(), source };
-    let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(PRIVATE_FILE).open(&path).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::Locked { path }),
@@ -214,7 +229,7 @@ fn replay(directory: &Path, path: &Path) -> Result<Replay, OpenError> {
         Err(err) => return Err(failed(err)),
     };
     let aside = directory.join(QUARANTINE);
-    let quarantine = OpenOptions::new().append(true).create(true).open(&aside).map_err(failed)?;
+    let quarantine = OpenOptions::new().append(true).create(true).mode(PRIVATE_FILE).open(&aside).map_err(failed)?;
     let room = QUARANTINE_LIMIT.saturating_sub(quarantine.metadata().map_err(failed)?.len());
     let replay = Replay::read(&mut BufReader::new(file), path, &mut Limited { file: quarantine, room }).map_err(failed)?;
     if let Some(version) = replay.foreign {

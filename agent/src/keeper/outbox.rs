@@ -112,7 +112,7 @@ impl Outbox {
         self.failures = self.failures.saturating_add(1);
     }
 
-    /// The batch was too much for the other side. `Err`: it was a single report, which can never be sent.
+    /// The batch was too large for the other side. `Err`: it was a single report, which can never be sent.
     pub(super) fn refused(&mut self, sent: Vec<Sent>) -> Result<(), Vec<Sent>> {
         self.ready = Some(Instant::now());
         self.failures = self.failures.saturating_add(1);

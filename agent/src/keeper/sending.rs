@@ -91,8 +91,10 @@ impl Keeper {
     async fn take_failure(&self, state: &mut State, sent: Vec<Sent>, err: &UplinkError) -> anyhow::Result<()> {
         self.metrics.uplink_failures.with_label_values(&["reports", err.cause()]).inc();
         let reports = sent.len();
-        // One line when it begins; while it lasts the counter tells.
-        if state.outbox.failures == 0 {
+        // One line when it begins; while it lasts the counter tells. A refusal does not go away by itself.
+        if matches!(err, UplinkError::Refused { .. } | UplinkError::TooLarge) {
+            tracing::error!(reports, error = err as &dyn Error, "coordinator refuses a batch of reports");
+        } else if state.outbox.failures == 0 {
             tracing::warn!(reports, error = err as &dyn Error, "failed to report");
         } else {
             tracing::debug!(reports, error = err as &dyn Error, "failed to report again");

@@ -81,15 +81,16 @@ impl Looker {
         }
     }
 
-    pub(super) fn due(&self) -> Option<Timestamp> {
-        self.targets.values().map(|target| target.schedule.due()).min()
+    /// How long to wait for the first pod that is due.
+    pub(super) fn wait(&self, now: Timestamp) -> Option<Duration> {
+        self.targets.values().map(|target| target.schedule.wait(now)).min()
     }
 
     pub(super) fn round(&mut self) -> Round {
         let mut round = Round::default();
         let now = Timestamp::now();
         for (pod_uid, target) in &mut self.targets {
-            if target.schedule.due() > now {
+            if !target.schedule.wait(now).is_zero() {
                 continue;
             }
             let mut looking = Looking {

@@ -16,7 +16,7 @@ use super::{
 const SETTLED: Duration = Duration::from_millis(2);
 
 impl Thread {
-    /// `false`: stop.
+    /// Takes what is asked; questions are answered one by one, so that what dies meanwhile is read in between. `false`: stop.
     pub(super) fn obey(&mut self) -> bool {
         let pending = self.inbox().take();
         for (pod_uid, on) in pending.follow {
@@ -27,22 +27,25 @@ impl Thread {
                     self.follow_pod(&pod_uid);
                     self.attaching = false;
                 }
-                (Some(true), false) => self.unfollow_pod(&pod_uid),
+                (Some(_), false) => self.unfollow_pod(&pod_uid),
                 _ => {}
             }
         }
-        for request in pending.requests {
-            match request {
-                Request::Read { pod_uid, answer } if self.is_settling(&pod_uid) => {
-                    self.postponed.push((pod_uid, answer));
-                    self.after(SETTLED, Due::Answers);
-                }
-                // An answer that nobody waits for any more is no error.
-                Request::Read { pod_uid, answer } => answer.send(self.snapshot(&pod_uid)).unwrap_or_default(),
-                Request::Locate { pod_uid, answer } => answer.send(self.place(&pod_uid)).unwrap_or_default(),
-            }
-        }
+        self.requests.extend(pending.requests);
+        self.looked_around = false;
         !pending.stop
+    }
+
+    pub(super) fn answer(&mut self, request: Request) {
+        match request {
+            Request::Read { pod_uid, answer } if self.is_settling(&pod_uid) => {
+                self.postponed.push((pod_uid, answer));
+                self.after(SETTLED, Due::Answers);
+            }
+            // An answer that nobody waits for any more is no error.
+            Request::Read { pod_uid, answer } => answer.send(self.snapshot(&pod_uid)).unwrap_or_default(),
+            Request::Locate { pod_uid, answer } => answer.send(self.place(&pod_uid)).unwrap_or_default(),
+        }
     }
 
     pub(super) fn answer_the_postponed(&mut self) {
@@ -73,10 +76,11 @@ impl Thread {
         self.pods.get(pod_uid).map(|pod| pod.place.clone())
     }
 
-    /// Handles what the directories have already told; looks for itself only if that does not explain the question.
+    /// Handles what the directories have already told; looks for itself only if that does not explain the question, and once
+    /// for all that was asked at the same time: a look walks the whole tree, and a coordinator may ask for a thousand pods.
     fn catch_up(&mut self, pod_uid: &str) {
         self.catch_up_with_news();
-        if !self.pods.contains_key(pod_uid) {
+        if !self.pods.contains_key(pod_uid) && !std::mem::replace(&mut self.looked_around, true) {
             self.look_for_roots();
             self.find_new();
         }

@@ -1,11 +1,11 @@
 //! One container: finding the process to follow, seeing its end, and the readings around it.
 
-use std::{io, time::Duration};
+use std::{io, path::Path, time::Duration};
 
 use jiff::Timestamp;
 use jobmeter_hostfs::{
     ReadError,
-    cgroup::{ContainerPlace, Events, Held, TreeKind, Version},
+    cgroup::{ContainerPlace, Events, Held, Layout, TreeKind, Version},
     pidfd,
 };
 use nix::{
@@ -63,7 +63,13 @@ impl Thread {
         };
         self.containers.insert(key, container);
         let (pod_uid, container_id) = (pod_uid.to_owned(), place.container_id);
-        self.outbox.push(KernelEvent::ContainerAppeared { pod_uid, container_id, order, at: Timestamp::now(), late: self.attaching });
+        self.outbox.push(KernelEvent::ContainerAppeared {
+            pod_uid,
+            container_id,
+            order,
+            at: Timestamp::now(),
+            late: self.attaching,
+        });
         self.problems(problems);
         self.follow_process(key, Timestamp::now());
     }
@@ -77,15 +83,17 @@ impl Thread {
         container.tries += 1;
         let tries = container.tries;
         let mut problems = container.held.open_missing(&self.layout, &container.path);
-        if container.events.is_none()
-            && let Some(events) = Events::open(&self.layout, &container.path)
-            // Read before it is polled: an event file that was never read counts as changed.
-            && events.populated().is_some()
-        {
-            let interest = EpollEvent::new(EpollFlags::EPOLLPRI | EpollFlags::EPOLLET, key * 2 + 1);
-            match self.epoll.add(&events, interest) {
-                Ok(()) => container.events = Some(events),
-                Err(errno) => problems.push(epoll_problem(errno)),
+        if container.events.is_none() {
+            match readable_events(&self.layout, &container.path) {
+                Ok(Some(events)) => {
+                    let interest = EpollEvent::new(EpollFlags::EPOLLPRI | EpollFlags::EPOLLET, key * 2 + 1);
+                    match self.epoll.add(&events, interest) {
+                        Ok(()) => container.events = Some(events),
+                        Err(errno) => problems.push(epoll_problem(errno)),
+                    }
+                }
+                Ok(None) => {}
+                Err(problem) => problems.push(problem),
             }
         }
         let mut pids = Vec::new();
@@ -206,7 +214,11 @@ impl Thread {
     fn events_changed(&mut self, key: Key, at: Timestamp) {
         let Some(container) = self.containers.get_mut(&key).filter(|container| !container.is_over()) else { return };
         // Reading it is also what silences it.
-        match container.events.as_ref().and_then(Events::populated) {
+        let populated = match container.events.as_ref().map_or(Ok(None), Events::populated) {
+            Ok(populated) => populated,
+            Err(problem) => return self.problems([problem]),
+        };
+        match populated {
             Some(true) => {
                 (container.candidate, container.caught_by, container.life) = (None, None, Life::Running);
                 self.follow_process(key, at);
@@ -224,19 +236,32 @@ impl Thread {
 
     pub(super) fn stop_waiting_for_init(&mut self, key: Key) {
         let Some(Life::Emptied { at }) = self.containers.get(&key).map(|container| container.life) else { return };
-        if self.emptiness(key) == Some(true) {
-            self.end(key, SeenBy::CgroupEvents, at);
-        } else if let Some(container) = self.containers.get_mut(&key) {
-            container.life = Life::Running;
+        match self.emptiness(key) {
+            Some(true) => self.end(key, SeenBy::CgroupEvents, at),
+            // There was no descriptor to look with, and no event will say it again.
+            None if self.layout.version() == Version::V2 => self.after(LAST_BREATH, Due::Emptied(key)),
+            Some(false) | None => {
+                if let Some(container) = self.containers.get_mut(&key) {
+                    container.life = Life::Running;
+                }
+            }
         }
     }
 
-    /// Whether no process is in the container's cgroup. `None`: it cannot be told, because pids of its namespace are hidden.
+    /// Whether no process is in the container's cgroup. `None`: it cannot be told, because pids of its namespace are hidden, or
+    /// because there is no descriptor left to look with.
     pub(super) fn emptiness(&mut self, key: Key) -> Option<bool> {
         let container = self.containers.get(&key)?;
         if self.layout.version() == Version::V2 {
-            let populated = Events::open(&self.layout, &container.path).and_then(|events| events.populated());
-            return Some(populated != Some(true));
+            let events = Events::open(&self.layout, &container.path);
+            let populated = events.and_then(|events| events.as_ref().map_or(Ok(None), Events::populated));
+            return match populated {
+                Ok(populated) => Some(populated != Some(true)),
+                Err(problem) => {
+                    self.problems([problem]);
+                    None
+                }
+            };
         }
         let mut pids = Vec::new();
         let listed = self.reader.pids(&container.path, &mut pids);
@@ -278,6 +303,12 @@ impl Thread {
             pod.oom_kills_of_the_gone += container.oom_kills;
         }
     }
+}
+
+/// Read before it is polled: an event file that was never read counts as changed.
+fn readable_events(layout: &Layout, path: &Path) -> Result<Option<Events>, ReadError> {
+    let Some(events) = Events::open(layout, path)? else { return Ok(None) };
+    Ok(events.populated()?.map(|_populated| events))
 }
 
 /// `ESRCH`, and `EINVAL` in the moment between: reaped, and its number not yet free.

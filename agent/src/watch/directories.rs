@@ -101,7 +101,7 @@ impl Thread {
             Ok(watch) => self.directories.insert(watch, directory),
             Err(Errno::ENOENT) => return false,
             Err(errno) => {
-                self.problem_at(full, format!("failed to watch it: {}", std::io::Error::from(errno)));
+                self.unwatchable(full, errno);
                 return false;
             }
         };

@@ -18,6 +18,8 @@ pub(super) struct Pod {
     pub(super) segment: SegmentId,
     /// `None`: not a job, only its directory is known.
     pub(super) watch: Option<WatchDescriptor>,
+    /// It is to be followed, and its directory could not be watched: watches may have run out.
+    pub(super) unwatched: bool,
     pub(super) containers: Vec<Key>,
     pub(super) next_order: u32,
     /// The last good reading of the pod itself.

@@ -1,6 +1,11 @@
 //! Pods: taken up, followed or let go, and gone.
 
-use std::{fs, os::unix::fs::MetadataExt, path::Path};
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use jobmeter_hostfs::cgroup::PodPlace;
@@ -10,7 +15,15 @@ use nix::{
     sys::inotify::{AddWatchFlags, WatchDescriptor},
 };
 
-use super::{KernelEvent, SeenBy, directories::Directory, pod::Pod, thread::Thread};
+use super::{
+    KernelEvent, SeenBy,
+    directories::Directory,
+    pod::Pod,
+    thread::{Due, Thread},
+};
+
+/// Watches that ran out are given back as pods go.
+const WATCH_AGAIN: Duration = Duration::from_secs(5);
 
 impl Thread {
     pub(super) fn pod_appeared(&mut self, place: PodPlace) {
@@ -25,7 +38,16 @@ impl Thread {
         let segment = SegmentId { boot_id: self.boot_id.clone(), cgroup_inode };
         let kind = place.kind;
         let (containers, last) = (Vec::new(), None);
-        let pod = Pod { place, segment: segment.clone(), watch: None, containers, next_order: 0, last, oom_kills_of_the_gone: 0 };
+        let pod = Pod {
+            place,
+            segment: segment.clone(),
+            watch: None,
+            unwatched: false,
+            containers,
+            next_order: 0,
+            last,
+            oom_kills_of_the_gone: 0,
+        };
         self.pods.insert(pod_uid.clone(), pod);
         self.outbox.push(KernelEvent::PodAppeared { pod_uid: pod_uid.clone(), segment, at, kind });
         self.follow_pod(&pod_uid);
@@ -40,19 +62,46 @@ impl Thread {
             Ok(watch) => {
                 self.directories.insert(watch, Directory::Pod { pod_uid: pod_uid.to_owned() });
                 if let Some(pod) = self.pods.get_mut(pod_uid) {
-                    pod.watch = Some(watch);
+                    (pod.watch, pod.unwatched) = (Some(watch), false);
                 }
                 self.list_containers(pod_uid);
             }
             // Gone again; its parent's event says so.
             Err(Errno::ENOENT) => {}
-            Err(errno) => self.problem_at(full, format!("failed to watch it: {}", std::io::Error::from(errno))),
+            Err(errno) => {
+                if let Some(pod) = self.pods.get_mut(pod_uid) {
+                    pod.unwatched = true;
+                }
+                self.unwatchable(full, errno);
+                // What is there already can be followed to its end all the same.
+                self.list_containers(pod_uid);
+            }
         }
+    }
+
+    /// A directory that is there and cannot be watched: told, and tried again later.
+    pub(super) fn unwatchable(&mut self, full: PathBuf, errno: Errno) {
+        self.problem_at(full, format!("failed to watch it: {}", std::io::Error::from(errno)));
+        if !std::mem::replace(&mut self.watching_again, true) {
+            self.after(WATCH_AGAIN, Due::Watches);
+        }
+    }
+
+    pub(super) fn watch_again(&mut self) {
+        self.watching_again = false;
+        // What is found now may have been there for long.
+        self.attaching = true;
+        self.find_new();
+        let unwatched = self.pods.iter().filter(|(_, pod)| pod.unwatched);
+        let unwatched: Vec<String> = unwatched.map(|(pod_uid, _)| pod_uid.clone()).collect();
+        unwatched.iter().for_each(|pod_uid| self.follow_pod(pod_uid));
+        self.attaching = false;
     }
 
     pub(super) fn unfollow_pod(&mut self, pod_uid: &str) {
         let Some(pod) = self.pods.get_mut(pod_uid) else { return };
         let watch = pod.watch.take();
+        pod.unwatched = false;
         // Taken up again, they are counted from the sandbox again.
         pod.next_order = 0;
         let containers = std::mem::take(&mut pod.containers);

@@ -10,9 +10,17 @@ use std::{
 };
 
 use jobmeter_hostfs::{HostRoot, cgroup::Layout};
-use tokio::sync::mpsc::{self, Receiver};
+use nix::sys::epoll::EpollEvent;
+use tokio::sync::{
+    mpsc::{self, Receiver},
+    oneshot,
+};
 
-use super::{KernelEvent, KubeletTrees, Trees, WatchOptions, inbox::Inbox, thread::Thread};
+use super::{
+    KernelEvent, KubeletTrees, PodSnapshot, Trees, WatchOptions,
+    inbox::{Inbox, Request},
+    thread::Thread,
+};
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -158,6 +166,58 @@ fn a_reader_that_is_slow_gets_every_pod_and_container_in_the_end() {
         });
         assert_eq!(of_pod.count(), 4);
     }
+}
+
+fn ask(thread: &Thread, pod_uid: &str) -> oneshot::Receiver<Option<PodSnapshot>> {
+    let (answer, response) = oneshot::channel();
+    thread.inbox().put(|pending| pending.requests.push(Request::Read { pod_uid: pod_uid.to_owned(), answer }));
+    response
+}
+
+#[test]
+fn a_list_of_unknown_pods_costs_one_look_around_and_is_answered_between_deaths() {
+    let Some(mut still) = Still::new(16) else { return };
+    fs::remove_dir(still.root.join("kubepods")).unwrap();
+    let mut events = vec![EpollEvent::empty(); 16];
+    let (mut first, mut second) = (ask(&still.thread, "a"), ask(&still.thread, "b"));
+    still.thread.turn(&mut events).unwrap();
+    assert!(first.try_recv().is_err(), "taken, not answered yet");
+    still.thread.turn(&mut events).unwrap();
+    assert_eq!(first.try_recv(), Ok(None));
+    assert!(second.try_recv().is_err(), "one question a turn, and each turn reads first what is dying");
+    // A tree that no event tells of: whoever finds it has looked.
+    still.make("podb");
+    still.thread.turn(&mut events).unwrap();
+    assert_eq!(second.try_recv(), Ok(None));
+    let mut third = ask(&still.thread, "b");
+    (0..2).for_each(|_| assert!(still.thread.turn(&mut events).unwrap()));
+    assert!(third.try_recv().unwrap().is_some(), "what is asked later is looked for anew");
+}
+
+#[test]
+fn a_pod_that_could_not_be_watched_is_watched_later() {
+    let Some(mut still) = Still::new(16) else { return };
+    still.make(&format!("podp/{}", id(1)));
+    still.thread.look_for_roots();
+    still.thread.unfollow_pod("p");
+    still.seen();
+    // As where watches have run out: it is there, and the kernel refuses.
+    let pod = still.thread.pods.get_mut("p").unwrap();
+    let path = pod.place.path.clone();
+    pod.place.path = path.with_file_name("cgroup.procs");
+    still.thread.follow_pod("p");
+    assert!(matches!(still.seen()[0], KernelEvent::Problem { .. }));
+    assert!(still.thread.watching_again, "a timer is set");
+    still.thread.pods.get_mut("p").unwrap().place.path = path;
+    still.thread.watch_again();
+    let appeared = |seen: &[KernelEvent], n| {
+        seen.iter().any(|event| matches!(event, KernelEvent::ContainerAppeared { container_id, .. } if *container_id == id(n)))
+    };
+    assert!(appeared(&still.seen(), 1));
+    still.make(&format!("podp/{}", id(2)));
+    still.thread.catch_up_with_news();
+    assert!(appeared(&still.seen(), 2), "and from now on it is told");
+    assert!(!still.thread.watching_again);
 }
 
 fn descriptors() -> usize {

@@ -28,7 +28,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     KernelEvent, PodSnapshot, Trees, WatchError, WatchOptions,
     directories::{Directory, RootSearch},
-    inbox::Inbox,
+    inbox::{Inbox, Request},
     outbox::Outbox,
     pod::{Container, Key, Pod},
 };
@@ -69,7 +69,13 @@ pub(super) struct Thread {
     pub(super) roots: RootSearch,
     /// What is found now was there before: at the start, and when a pod is taken up again.
     pub(super) attaching: bool,
+    /// Taken from the inbox and not yet answered.
+    pub(super) requests: VecDeque<Request>,
+    /// Since they were taken, every level of the trees was looked into.
+    pub(super) looked_around: bool,
     pub(super) postponed: Vec<(String, oneshot::Sender<Option<PodSnapshot>>)>,
+    /// A timer is set for directories that could not be watched.
+    pub(super) watching_again: bool,
     inbox: Arc<Inbox>,
     timers: BinaryHeap<Reverse<(Instant, Due)>>,
     next_key: Key,
@@ -88,6 +94,8 @@ pub(super) enum Due {
     Emptied(Key),
     /// Answer questions about pods in which something had just ended.
     Answers,
+    /// Watch the directories that could not be watched (again).
+    Watches,
 }
 
 /// Which descriptor of a container was ready.
@@ -124,7 +132,10 @@ impl Thread {
             pids_visible: false,
             roots: RootSearch::default(),
             attaching: false,
+            requests: VecDeque::new(),
+            looked_around: false,
             postponed: Vec::new(),
+            watching_again: false,
             inbox,
             timers: BinaryHeap::new(),
             next_key: FIRST_KEY,
@@ -155,7 +166,7 @@ impl Thread {
 
     /// Reads what is dying, then does one other thing: thinking about one death takes ten times as long as reading its
     /// counters, and removers of others may be on their way. `false`: told to stop.
-    fn turn(&mut self, events: &mut [EpollEvent]) -> nix::Result<bool> {
+    pub(super) fn turn(&mut self, events: &mut [EpollEvent]) -> nix::Result<bool> {
         let commands = self.catch_all(events)?;
         if let Some((event, at)) = self.news.pop_front() {
             self.directory_event(&event, at);
@@ -165,6 +176,8 @@ impl Thread {
             self.woken(key, wake, at);
         } else if let Some(due) = self.next_due() {
             self.fulfil(due);
+        } else if let Some(request) = self.requests.pop_front() {
+            self.answer(request);
         } else if commands {
             return Ok(self.obey());
         }
@@ -174,7 +187,7 @@ impl Thread {
 
     /// Waits, if nothing is left to do, and reads the counters of all that is dying. Whether there are commands.
     fn catch_all(&mut self, events: &mut [EpollEvent]) -> nix::Result<bool> {
-        let busy = self.overflowed || !self.news.is_empty() || !self.woken.is_empty();
+        let busy = self.overflowed || !self.news.is_empty() || !self.woken.is_empty() || !self.requests.is_empty();
         let mut timeout = if busy { EpollTimeout::ZERO } else { self.timeout() };
         let (mut directories, mut commands) = (false, false);
         for _ in 0..MOST_ROUNDS {
@@ -222,6 +235,7 @@ impl Thread {
             Due::Report(key) => self.settle(key),
             Due::Emptied(key) => self.stop_waiting_for_init(key),
             Due::Answers => self.answer_the_postponed(),
+            Due::Watches => self.watch_again(),
         }
     }
 

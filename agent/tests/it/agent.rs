@@ -4,11 +4,12 @@ use std::{
     collections::{BTreeMap, VecDeque},
     path::Path,
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures::{FutureExt, future::BoxFuture};
-use jobmeter_agent::{AgentConfig, AgentHandle, PodEvent, Uplink, UplinkError, start};
+use jobmeter_agent::journal::OpenError;
+use jobmeter_agent::{AgentConfig, AgentHandle, PodEvent, StartError, Uplink, UplinkError, start};
 use jobmeter_daemon::supervise::Supervisor;
 use jobmeter_decide::join::join;
 use jobmeter_protocol::{Heartbeat, HeartbeatReply, PodEvidence, ReportBatch, ReportReply, Stage, Verdict};
@@ -101,9 +102,17 @@ pub(crate) struct Agent {
 
 impl Agent {
     pub(crate) fn start(config: AgentConfig, uplink: Arc<dyn Uplink>) -> Self {
-        let mut supervisor = Supervisor::without_signals(Duration::from_secs(5));
-        let (pods, events) = mpsc::channel(64);
-        let handle = start(config, events, uplink, &mut supervisor).unwrap();
+        let until = Instant::now() + Duration::from_secs(5);
+        let (supervisor, pods, handle) = loop {
+            let mut supervisor = Supervisor::without_signals(Duration::from_secs(5));
+            let (pods, events) = mpsc::channel(64);
+            match start(config.clone(), events, Arc::clone(&uplink), &mut supervisor) {
+                Ok(handle) => break (supervisor, pods, handle),
+                // Another test forks at this moment: until its child executes its command, it holds what this process held.
+                Err(StartError::Journal(OpenError::Locked { .. })) if Instant::now() < until => std::thread::yield_now(),
+                Err(error) => panic!("failed to start the agent: {error}"),
+            }
+        };
         let stop = supervisor.token();
         let ended = tokio::spawn(async move {
             supervisor.run().await;

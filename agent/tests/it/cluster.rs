@@ -101,7 +101,10 @@ async fn next(events: &mut mpsc::Receiver<PodEvent>) -> PodEvent {
 
 #[tokio::test]
 async fn pods_of_this_node_are_listed_changed_and_deleted() {
-    let mirror = pod("static", &json!({"kubernetes.io/config.mirror": "hash-of-the-kubelet"}));
+    const HASH: &str = "0123456789abcdef0123456789abcdef";
+    let mut mirror = pod("static", &json!({"kubernetes.io/config.mirror": HASH}));
+    mirror["metadata"]["ownerReferences"] =
+        json!([{"apiVersion": "v1", "kind": "Node", "name": "node-a", "uid": "n", "controller": true}]);
     let api = Api {
         listed: vec![pod("a", &json!({})), mirror],
         watched: vec![
@@ -115,7 +118,7 @@ async fn pods_of_this_node_are_listed_changed_and_deleted() {
     let (mut events, board, readiness) = watch(state.path(), address).await;
     let PodEvent::Resynced(listed) = next(&mut events).await else { panic!("a list comes first") };
     let uids: Vec<_> = listed.iter().map(|pod| pod.uid.as_str()).collect();
-    assert_eq!(uids, ["a", "hash-of-the-kubelet"], "a static pod goes by the name of its cgroup");
+    assert_eq!(uids, ["a", HASH], "a static pod goes by the name of its cgroup");
     assert!(matches!(next(&mut events).await, PodEvent::Applied(pod) if pod.annotations.contains_key("k")));
     assert_eq!(next(&mut events).await, PodEvent::Gone { pod_uid: "a".into() });
     assert_eq!(board.snapshot()["pods"].state, SourceState::Active);

@@ -108,7 +108,7 @@ async fn each_status_means_what_http_says() {
     }
     let later = Remedy::Later(None);
     let seven = Remedy::Later(Some(Duration::from_secs(7)));
-    assert_eq!(remedies, [later, Remedy::Smaller, Remedy::Smaller, later, seven, later]);
+    assert_eq!(remedies, [later, Remedy::Smaller, later, later, seven, later]);
     assert_eq!(uplink.report(batch()).await.unwrap().verdicts, [Verdict::Accepted]);
 }
 
@@ -217,9 +217,29 @@ async fn reports_are_sent_until_they_are_answered_and_not_once_more() {
 }
 
 #[tokio::test]
+async fn a_batch_that_is_refused_as_a_whole_destroys_no_evidence() {
+    let refusals = [400, 405, 409, 415, 422].map(|status| Answer::Status(StatusCode::from_u16(status).unwrap()));
+    let (server, address) = serve(refusals).await;
+    let state = TempDir::new().unwrap();
+    let agent = Agent::start(config(state.path()), Arc::new(uplink(address, None)));
+    run_pod(&agent, "pod-1").await;
+    let settled = async {
+        while counted(&agent, "jobmeter_agent_pods_closed_total", "acknowledged") < 1.0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), settled).await.expect("it is sent until it is taken");
+    assert!(counted(&agent, "jobmeter_agent_reports_total", "rejected").abs() < f64::EPSILON);
+    let failures = counted(&agent, "jobmeter_agent_uplink_failures_total", "refused");
+    assert!((failures - 5.0).abs() < f64::EPSILON, "{failures}");
+    assert_eq!(server.batches.lock().unwrap().len(), 6);
+    agent.stop().await;
+}
+
+#[tokio::test]
 async fn one_report_that_cannot_be_taken_does_not_hold_up_the_others() {
-    // The first batch of two is refused, then the first half of it.
-    let refuse = || Answer::Status(StatusCode::BAD_REQUEST);
+    // The first batch of two is too large, then the first half of it.
+    let refuse = || Answer::Status(StatusCode::PAYLOAD_TOO_LARGE);
     let state = TempDir::new().unwrap();
     let (server, address) = serve([Answer::Status(StatusCode::SERVICE_UNAVAILABLE), refuse(), refuse()]).await;
     let agent = Agent::start(config(state.path()), Arc::new(uplink(address, None)));

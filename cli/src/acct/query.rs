@@ -3,6 +3,7 @@
 use std::fmt;
 
 use jiff::Zoned;
+use jobmeter_decide::selector::{Selector, SelectorError};
 use jobmeter_protocol::RecordQuery;
 
 use super::AcctArgs;
@@ -33,6 +34,8 @@ pub(super) enum QueryError {
     Subject(String),
     #[error("jobs and pods in one table do not go together: name only pods, or only jobs")]
     Mixed,
+    #[error("--selector: {0}")]
+    Selector(#[from] SelectorError),
     #[error("--state: {0}")]
     State(#[from] StateError),
     #[error("--{flag}: {source}")]
@@ -57,6 +60,9 @@ pub(super) fn plan(args: &AcctArgs, now: &Zoned) -> Result<Plan, QueryError> {
     let (since, until) = (moment("since", &args.since)?, moment("until", &args.until)?);
     if since.zip(until).is_some_and(|(since, until)| since > until) {
         return Err(QueryError::Backwards);
+    }
+    if let Some(text) = &args.selector {
+        text.parse::<Selector>()?;
     }
     let state = args.state.as_deref().map(|text| states::parse(text, pods)).transpose()?;
     let conditions = RecordQuery {

@@ -22,12 +22,24 @@ pub fn write(job: Option<&Job>, records: &[Record], now: Timestamp, out: &mut dy
     sections::other(&mut page, records)?;
     sections::details(&mut page, records, now)?;
     sections::quality(&mut page, records)?;
-    page.lines("Next time", sentences::of_advice(&advice::advise(records)))?;
+    page.lines("Next time", next_time(records))?;
     match legend(&page.methods) {
         Some(legend) => writeln!(page.out, "\n{legend}"),
         None => Ok(()),
     }
 }
+
+/// The advice in words. What was never executed has used nothing but our own preparations.
+pub(super) fn next_time(records: &[Record]) -> Vec<String> {
+    let never_ran = |record: &Record| record.outcome.runtime.as_deref() == Some(CANNOT_RUN);
+    if !records.is_empty() && records.iter().all(never_ran) {
+        return vec!["no advice: it could not be executed".to_owned()];
+    }
+    sentences::of_advice(&advice::advise(records))
+}
+
+/// What runtimes, and our executor, say of a container whose command could not be executed.
+const CANNOT_RUN: &str = "ContainerCannotRun";
 
 /// Lines with a label before the first one, and the methods that were met.
 struct Page<'a> {

@@ -60,7 +60,7 @@ impl Cell {
             (Self::Text(text), _) => text.clone(),
             (Self::Count(count), _) => count.to_string(),
             (Self::Seconds(value) | Self::Elapsed(value), Units::Human) => units::seconds(*value),
-            (Self::Seconds(value) | Self::Elapsed(value), Units::Base) => value.to_string(),
+            (Self::Seconds(value) | Self::Elapsed(value), Units::Base) => units::decimal(*value).to_string(),
             (Self::Seconds(value), Units::Slurm) => units::slurm_cpu(*value),
             (Self::Elapsed(value), Units::Slurm) => units::slurm_elapsed(*value),
             (Self::Bytes(value), Units::Human) => units::bytes(*value),
@@ -69,7 +69,7 @@ impl Cell {
             (Self::Millicores(value), Units::Human) => units::cores(*value),
             (Self::Millicores(value), Units::Base) => value.to_string(),
             (Self::Millicores(value), Units::Slurm) => value.div_ceil(1000).to_string(),
-            (Self::Ratio(value), Units::Base) => value.to_string(),
+            (Self::Ratio(value), Units::Base) => units::decimal(*value).to_string(),
             (Self::Ratio(value), _) => units::percent(*value),
             (Self::Moment(at), Units::Slurm) => at.to_zoned(TimeZone::system()).strftime("%Y-%m-%dT%H:%M:%S").to_string(),
             (Self::Moment(at), Units::Human) => at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
@@ -83,7 +83,7 @@ impl Cell {
             Self::Absent => Json::Null,
             Self::Text(text) => json!(text),
             Self::Count(value) | Self::Bytes(value) | Self::Millicores(value) => json!(value),
-            Self::Seconds(value) | Self::Elapsed(value) | Self::Ratio(value) => json!(value),
+            Self::Seconds(value) | Self::Elapsed(value) | Self::Ratio(value) => json!(units::decimal(*value)),
             Self::Moment(at) => json!(at),
         }
     }

@@ -93,6 +93,13 @@ impl<'a> Pods<'a> {
         sum_of(self.0.iter().filter_map(|record| pick(&record.usage)))
     }
 
+    /// Sum over the pods, if every one that ran has the figure: part of a split is no split.
+    pub fn whole_sum<T: Copy + Sum<T>>(&self, pick: impl Fn(&Usage) -> Option<Figure<T>>) -> Option<Figure<T>> {
+        let ran = |record: &&Record| record.time.started.is_some() || record.usage.cpu_seconds.is_some();
+        let lacks = self.0.iter().filter(ran).any(|record| pick(&record.usage).is_none());
+        if lacks { None } else { self.sum(pick) }
+    }
+
     /// Greatest over the pods.
     pub fn largest(&self, pick: impl Fn(&Usage) -> Option<Figure<u64>>) -> Option<Figure<u64>> {
         self.0.iter().filter_map(|record| pick(&record.usage)).max_by_key(|figure| figure.value)

@@ -41,6 +41,13 @@ pub fn seconds(value: f64) -> String {
     }
 }
 
+/// To the nanosecond, which is as fine as the kernel counts: sums and quotients have digits behind it that mean nothing.
+pub(super) fn decimal(value: f64) -> f64 {
+    const PLACES: f64 = 1e9;
+    // Beyond that a number has no such digits.
+    if value.abs() < 1e6 { (value * PLACES).round() / PLACES } else { value }
+}
+
 /// `512`, `4.0Ki`, `401.0Mi`, `16.8Gi`.
 pub fn bytes(value: u64) -> String {
     const STEPS: [&str; 7] = ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
@@ -143,10 +150,18 @@ mod tests {
         assert_eq!(slurm_cpu(7_262.5), "02:01:03");
     }
 
+    #[test]
+    fn numbers_for_programs_have_no_binary_noise() {
+        let shown =
+            [0.018_202_001_000_000_002, 0.1 + 0.2, 1.0 / 3.0, 12.0, 86_400.000_000_001].map(|value| decimal(value).to_string());
+        assert_eq!(shown, ["0.018202001", "0.3", "0.333333333", "12", "86400.000000001"]);
+    }
+
     proptest! {
         #[test]
         fn no_number_panics(value: f64, size: u64) {
             seconds(value);
+            decimal(value);
             bytes(size);
             cores(size);
             percent(value);

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use jobmeter_protocol::{ContainerKind, ExitStatus, Record, Resources};
 use super::signals::Passed;
 use super::{Report, RunArgs, Stack, StackOptions, records};
 use crate::eff;
+use crate::exit::Usage;
 use crate::output::printable;
 
 struct Ended {
@@ -27,6 +29,8 @@ struct Ended {
 
 pub(super) async fn run(args: RunArgs, forker: Forker) -> anyhow::Result<ExitCode> {
     let since = Timestamp::now();
+    // Before the command starts: what it used cannot be measured again.
+    let mut report_to = ReportTo::open(&args)?;
     let options = StackOptions {
         data_dir: args.data_dir.clone(),
         pool: None,
@@ -39,23 +43,30 @@ pub(super) async fn run(args: RunArgs, forker: Forker) -> anyhow::Result<ExitCod
     let (mut stack, keeper) = Stack::start(options, forker).await?;
     let how = stack.missing_cgroups.clone();
     let job = job(&args.command);
+    let mut outcome = None;
     let work = async {
-        let ended = drive(&mut stack, job, &mut signals).await?;
+        let ended = outcome.insert(drive(&mut stack, job, &mut signals).await?);
         let pods = BTreeSet::from([ended.pod_uid.clone()]);
-        Ok((ended, records::of_pods(&stack.coordinator, &pods, since).await?))
+        let gathered = records::of_pods(&stack.coordinator, &pods, since).await;
+        let why = gathered.why_missing(stack.store_trouble.borrow().as_deref());
+        Ok((gathered, why))
     };
-    let (ended, records) = keeper.until(work).await?;
-
+    let kept = keeper.until(work).await;
+    let Some(ended) = outcome else {
+        return kept.and_then(|_| Err(anyhow::anyhow!("the command was not run")));
+    };
     if let Some(why) = &ended.could_not_run {
         eprintln!("jobmeter: {}", printable(why));
     }
-    let told = report(&args, &records, how.as_deref());
-    let code = code(ended.exit);
-    // The command's own code matters more than a report that nobody could take.
+    // The command's own code matters more than a record that could not be kept, or a report that nobody could take.
+    let told = kept.and_then(|(gathered, why)| match gathered.records.first() {
+        Some(record) => report_to.write(record, how.as_deref()),
+        None => Err(anyhow::anyhow!("the record of this command could not be stored: {why}")),
+    });
     if let Err(error) = told {
-        eprintln!("jobmeter: {error:#}");
+        eprintln!("jobmeter: {}", printable(&format!("{error:#}")));
     }
-    Ok(code)
+    Ok(code(ended.exit))
 }
 
 async fn drive(stack: &mut Stack, job: LocalJob, signals: &mut Passed) -> anyhow::Result<Ended> {
@@ -127,25 +138,43 @@ fn job_name(program: &str) -> String {
     if name.is_empty() { "command".to_owned() } else { name.to_owned() }
 }
 
-fn report(args: &RunArgs, records: &[Record], missing_cgroups: Option<&str>) -> anyhow::Result<()> {
-    let json = || records.first().map(serde_json::to_string_pretty).transpose();
-    match &args.report {
-        Some(Report::JsonToFile(path)) => {
-            let file = File::create(path);
-            let written = file.and_then(|mut file| writeln!(file, "{}", json()?.unwrap_or_default()));
-            written.with_context(|| format!("failed to write the report {}", path.display()))
-        }
-        Some(Report::JsonToStderr) => {
-            writeln!(io::stderr().lock(), "{}", json()?.unwrap_or_default()).context("failed to write the report")
-        }
-        None if args.quiet => Ok(()),
-        None => {
-            let mut page = Vec::new();
-            eff::report::write(None, records, Timestamp::now(), &mut page)?;
-            if let Some(how) = missing_cgroups {
-                writeln!(page, "{how}")?;
+/// Where the record goes.
+enum ReportTo {
+    File { path: PathBuf, file: File },
+    JsonToStderr,
+    PageToStderr,
+    Nowhere,
+}
+
+impl ReportTo {
+    fn open(args: &RunArgs) -> Result<Self, Usage> {
+        match &args.report {
+            Some(Report::JsonToFile(path)) => {
+                let failed = |error| Usage(format!("--report: failed to create {}: {error}", path.display()));
+                Ok(Self::File { path: path.clone(), file: File::create(path).map_err(failed)? })
             }
-            io::stderr().lock().write_all(&page).context("failed to write the report")
+            Some(Report::JsonToStderr) => Ok(Self::JsonToStderr),
+            None if args.quiet => Ok(Self::Nowhere),
+            None => Ok(Self::PageToStderr),
+        }
+    }
+
+    fn write(&mut self, record: &Record, missing_cgroups: Option<&str>) -> anyhow::Result<()> {
+        let json = || serde_json::to_string_pretty(record);
+        match self {
+            Self::File { path, file } => {
+                writeln!(file, "{}", json()?).with_context(|| format!("failed to write the report {}", path.display()))
+            }
+            Self::JsonToStderr => writeln!(io::stderr().lock(), "{}", json()?).context("failed to write the report"),
+            Self::PageToStderr => {
+                let mut page = Vec::new();
+                eff::report::write(None, std::slice::from_ref(record), Timestamp::now(), &mut page)?;
+                if let Some(how) = missing_cgroups {
+                    writeln!(page, "{how}")?;
+                }
+                io::stderr().lock().write_all(&page).context("failed to write the report")
+            }
+            Self::Nowhere => Ok(()),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `jobmeter run -f FILE…`: all jobs of the files, progress on stderr, at the end a table on stdout.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
 use jiff::Timestamp;
@@ -12,12 +12,13 @@ use super::data_dir::read_job_file;
 use super::progress::Progress;
 use super::{RunArgs, Stack, StackOptions, Stops, records};
 use crate::exit::Usage;
-use crate::output::{Rendering, render_records};
+use crate::output::{Rendering, printable, render_records};
 
 /// What became of it all.
 struct Finished {
     completed: usize,
-    pods: BTreeSet<String>,
+    /// By UID, with their names.
+    pods: BTreeMap<String, String>,
     /// The signal that cut it short.
     signal: Option<i32>,
 }
@@ -46,19 +47,28 @@ pub(super) async fn run(args: RunArgs, forker: Forker) -> anyhow::Result<ExitCod
     if let Some(notice) = stack.missing_cgroups.as_ref().filter(|_| !args.quiet) {
         eprintln!("jobmeter: {notice}");
     }
+    if let Some(notice) = stack.executor.unenforced(&jobs).filter(|_| !args.quiet) {
+        eprintln!("jobmeter: {notice}");
+    }
     let (logs, how) = (stack.data_dir.logs(), stack.how.clone());
     let work = async {
         let progress = Progress::new(total, args.quiet);
         let finished = drive(&mut stack, jobs, &progress).await;
         progress.finish();
         let finished = finished?;
-        let records = records::of_pods(&stack.coordinator, &finished.pods, since).await?;
-        Ok((finished, records))
+        let pods: BTreeSet<String> = finished.pods.keys().cloned().collect();
+        let gathered = records::of_pods(&stack.coordinator, &pods, since).await;
+        let why = gathered.why_missing(stack.store_trouble.borrow().as_deref());
+        Ok((finished, gathered, why))
     };
-    let (finished, records) = keeper.until(work).await?;
+    let (finished, gathered, why) = keeper.until(work).await?;
 
     let stdout = &mut std::io::stdout().lock();
-    render_records(&records, &Rendering::table(Timestamp::now()), stdout)?;
+    render_records(&gathered.records, &Rendering::table(Timestamp::now()), stdout)?;
+    if !gathered.missing.is_empty() {
+        let missing: Vec<_> = gathered.missing.iter().filter_map(|uid| finished.pods.get(uid)).map(String::as_str).collect();
+        eprintln!("jobmeter: the records of {} could not be stored: {}", missing.join(", "), printable(&why));
+    }
     if !args.quiet {
         eprintln!("\n{} of {total} jobs completed; measured with {how}", finished.completed);
         eprintln!("logs: {}/<namespace>_<pod>_<uid>/<container>/<attempt>.log", logs.display());
@@ -75,7 +85,7 @@ async fn drive(stack: &mut Stack, jobs: Vec<LocalJob>, progress: &Progress) -> a
     let total = jobs.len();
     stack.executor.submit(jobs).await.map_err(|error| Usage(error.to_string()))?;
     let mut overview = stack.executor.overview();
-    let mut finished = Finished { completed: 0, pods: BTreeSet::new(), signal: None };
+    let mut finished = Finished { completed: 0, pods: BTreeMap::new(), signal: None };
     let mut over = 0;
     while over < total {
         // Every arm is cancel-safe: channels and signal streams.
@@ -89,7 +99,7 @@ async fn drive(stack: &mut Stack, jobs: Vec<LocalJob>, progress: &Progress) -> a
                         finished.completed += usize::from(outcome == JobOutcome::Complete);
                     }
                     ExecutorEvent::JobHeld { .. } => over += 1,
-                    ExecutorEvent::PodEnded { pod_uid, .. } => { finished.pods.insert(pod_uid); }
+                    ExecutorEvent::PodEnded { pod, pod_uid, .. } => { finished.pods.insert(pod_uid, pod); }
                     _ => {}
                 }
             }

@@ -6,7 +6,7 @@ use jobmeter_agent::{AgentHandle, PodEvent};
 use jobmeter_coordinator::CoordinatorHandle;
 use jobmeter_coordinator::execute::local::{NodeAgent, NotFinal, PodNews};
 use jobmeter_protocol::{Heartbeat, HeartbeatReply, ReportBatch, ReportReply};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// Executor → agent.
 pub(super) struct Link {
@@ -15,7 +15,11 @@ pub(super) struct Link {
 }
 
 /// Agent → coordinator.
-pub(super) struct InProcess(pub(super) CoordinatorHandle);
+pub(super) struct InProcess {
+    pub(super) coordinator: CoordinatorHandle,
+    /// Why the last report was not taken; `None` once one was.
+    pub(super) trouble: watch::Sender<Option<String>>,
+}
 
 impl NodeAgent for Link {
     fn pod_event(&self, event: PodNews) -> BoxFuture<'_, ()> {
@@ -38,11 +42,29 @@ impl NodeAgent for Link {
 
 impl Uplink for InProcess {
     fn report(&self, batch: ReportBatch) -> BoxFuture<'_, Result<ReportReply, UplinkError>> {
-        Box::pin(async move { self.0.report(batch).await.map_err(|error| UplinkError::Unreachable(Box::new(error))) })
+        Box::pin(async move {
+            let answer = self.coordinator.report(batch).await;
+            self.trouble.send_replace(answer.as_ref().err().map(|error| chain(error)));
+            answer.map_err(|error| UplinkError::Unreachable(Box::new(error)))
+        })
     }
 
     fn heartbeat(&self, node: &str, beat: Heartbeat) -> BoxFuture<'_, Result<HeartbeatReply, UplinkError>> {
         let node = node.to_owned();
-        Box::pin(async move { self.0.heartbeat(&node, beat).await.map_err(|error| UplinkError::Unreachable(Box::new(error))) })
+        Box::pin(async move {
+            self.coordinator.heartbeat(&node, beat).await.map_err(|error| UplinkError::Unreachable(Box::new(error)))
+        })
     }
+}
+
+/// The error with its causes, each said once.
+pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string);
+    let mut said: Vec<String> = Vec::new();
+    for cause in causes {
+        if !said.iter().any(|earlier| earlier.contains(&cause)) {
+            said.push(cause);
+        }
+    }
+    said.join(": ")
 }

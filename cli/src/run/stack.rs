@@ -24,7 +24,7 @@ use jobmeter_decide::local::Settings;
 use jobmeter_hostfs::own_tree::OwnTree;
 use jobmeter_hostfs::{HostRoot, machine};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::DataDir;
 use super::link::{InProcess, Link};
@@ -34,6 +34,10 @@ use crate::exit::Usage;
 const NEWS: usize = 256;
 /// For what is left to write once the jobs are over.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// The coordinator is in this process: somebody who watches a job is to see it move.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+const LIVE_REPORT: Duration = Duration::from_secs(2);
 
 pub(crate) struct StackOptions {
     pub(crate) data_dir: PathBuf,
@@ -49,6 +53,8 @@ pub(crate) struct Stack {
     pub(crate) executor: LocalExecutor,
     pub(crate) events: mpsc::Receiver<ExecutorEvent>,
     pub(crate) coordinator: CoordinatorHandle,
+    /// Why the agent's last report could not be stored.
+    pub(crate) store_trouble: watch::Receiver<Option<String>>,
     /// Where it listens.
     pub(crate) address: Option<SocketAddr>,
     /// What the figures are read from.
@@ -84,28 +90,29 @@ impl Stack {
 
         // After the store's lock: a second process on this data directory ends before it touches any cgroup.
         let establish = {
-            let host = host.clone();
-            move || OwnTree::establish(&host)
+            let (host, data_dir) = (host.clone(), data_dir.path().to_owned());
+            move || OwnTree::establish_for(&host, &data_dir)
         };
         let tree = tokio::task::spawn_blocking(establish).await?;
         let (how, missing_cgroups) = match &tree {
             Ok(tree) => (tree.describe(), None),
             Err(refusal) => (
                 "wait4 and sampling of /proc".to_owned(),
-                Some(format!(
-                    "no cgroups of our own ({refusal}): CPU comes from wait4, memory from wait4 and sampling. For the kernel's \
-                     exact counters run as root, or in a scope of your own: \
-                     systemd-run --user --scope -p Delegate=yes jobmeter run …"
-                )),
+                // The refusal says what would help.
+                Some(format!("no cgroups of our own ({refusal}): CPU comes from wait4, memory from wait4 and sampling")),
             ),
         };
         let tree = tree.ok();
 
         let (agent_news, agent_pods) = mpsc::channel(NEWS);
         let mut config = AgentConfig::new(node.clone(), data_dir.journal());
+        config.keeper.heartbeat = HEARTBEAT;
+        config.books.report = LIVE_REPORT;
         config.trees.local = tree.as_ref().map(|tree| tree.root().to_owned());
-        let agent = jobmeter_agent::start(config, agent_pods, Arc::new(InProcess(coordinator.clone())), &mut supervisor)
-            .context("failed to start the agent")?;
+        let (trouble, store_trouble) = watch::channel(None);
+        let uplink = InProcess { coordinator: coordinator.clone(), trouble };
+        let agent =
+            jobmeter_agent::start(config, agent_pods, Arc::new(uplink), &mut supervisor).context("failed to start the agent")?;
 
         let cores = machine::cpu_count(&host).context("failed to count the cores")?;
         let options_local = LocalOptions {
@@ -130,7 +137,7 @@ impl Stack {
             let router = router(&coordinator, &agent, &executor, &data_dir)?;
             supervisor.spawn("http", http::serve(listener, router, ServeOptions::default(), supervisor.token()));
         }
-        let stack = Self { data_dir, executor, events, coordinator, address, how, missing_cgroups };
+        let stack = Self { data_dir, executor, events, coordinator, store_trouble, address, how, missing_cgroups };
         Ok((stack, Keeper { supervisor }))
     }
 }
@@ -181,5 +188,9 @@ fn router(
     let own = coordinator.admin();
     let registries = own.registries.iter().cloned().chain([agent.registry()]).collect();
     let token = Arc::new(TokenFile::new(data_dir.ensure_token()?));
-    Ok(admin::router(Admin { registries, ..own }).merge(coordinator.api_router()).merge(submit_route(executor.clone(), token)))
+    Ok(admin::router(Admin { registries, ..own }).merge(coordinator.api_router()).merge(submit_route(
+        executor.clone(),
+        token,
+        coordinator.clone(),
+    )))
 }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use clap::builder::NonEmptyStringValueParser;
+
 use super::choose::CoordinatorService;
 
 /// Whom to ask.
@@ -39,7 +41,7 @@ pub struct SourceArgs {
     pub coordinator: Option<CoordinatorService>,
 
     /// Namespace [default: through Kubernetes the context's, else all]
-    #[arg(short, long, value_name = "NAME", conflicts_with = "all_namespaces")]
+    #[arg(short, long, value_name = "NAME", conflicts_with = "all_namespaces", value_parser = NonEmptyStringValueParser::new())]
     pub namespace: Option<String>,
 
     /// All namespaces

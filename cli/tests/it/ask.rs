@@ -163,7 +163,7 @@ fn a_token_is_sent_and_its_absence_explained() {
 #[test]
 fn what_the_coordinator_refuses_is_passed_on_in_its_words() {
     let fake = Fake::start(Books::default());
-    let output = ask(&fake, &["acct", "-l", "a((b"]);
+    let output = ask(&fake, &["acct", "-l", "refused"]);
     assert!(stderr(&output).contains("it answered 400 Bad Request: the selector is not one"), "{}", stderr(&output));
 }
 

@@ -51,6 +51,35 @@ fn pods_as_names_are_what_kubectl_takes() {
 }
 
 #[test]
+fn the_split_of_a_job_is_not_shown_where_one_of_its_pods_lacks_it() {
+    let whole = example::record("sort", "sort-0", 0.0, 2.0);
+    let mut lacks = example::record("sort", "sort-1", 0.0, 2.0);
+    lacks.usage.cpu_user_seconds = None;
+    lacks.usage.cpu_system_seconds = None;
+    let pods = vec![whole, lacks];
+    let rows = [Row::Job { job: Box::new(example::job("sort", JobState::Completed, &pods)), pods: pods.clone() }];
+    let columns = parse_format("UserCPU,SystemCPU,TotalCPU").ok();
+    let text = text(&rows, &Rendering { columns, header: false, ..how(Form::Parsable) });
+    assert_eq!(text, "||4.44\n");
+    let mut page = Vec::new();
+    report::write(None, &pods, example::now(), &mut page).unwrap();
+    assert!(!String::from_utf8(page).unwrap().contains(" user, "));
+}
+
+#[test]
+fn a_job_that_runs_has_no_empty_value_in_its_page() {
+    let mut pods = vec![example::record("sort", "sort-0", 0.0, 2.0), example::record("sort", "sort-1", 0.0, 2.0)];
+    for pod in &mut pods {
+        pod.time.finished = None;
+        pod.time.elapsed_seconds = None;
+    }
+    let mut page = Vec::new();
+    report::write(None, &pods, example::now(), &mut page).unwrap();
+    let page = String::from_utf8(page).unwrap();
+    assert!(page.contains("1h00m from 2026-11-20 17:00:00.000 UTC\n") && !page.contains("of pod time"), "{page}");
+}
+
+#[test]
 fn a_pod_as_json_is_the_whole_record() {
     let text = text(&[Row::Pod(Box::new(example::killed()))], &how(Form::Json));
     insta::assert_snapshot!(text);

@@ -5,7 +5,9 @@
 
 mod accuracy;
 mod command;
+mod crash;
 mod files;
+mod full_disk;
 mod service;
 mod unprivileged;
 

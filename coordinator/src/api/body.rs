@@ -11,7 +11,7 @@ use super::error::ApiError;
 /// 4 MiB at 140 kB/s; slower than that, an agent sends smaller batches.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-pub(super) async fn read(body: Body, limit: usize) -> Result<Vec<u8>, ApiError> {
+pub(crate) async fn read(body: Body, limit: usize) -> Result<Vec<u8>, ApiError> {
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if announced > limit {
         return Err(too_large(limit));

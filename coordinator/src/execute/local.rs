@@ -12,6 +12,7 @@ mod clock;
 mod forker;
 mod identity;
 mod job_book;
+mod leftovers;
 mod logs;
 mod pod_book;
 mod run;
@@ -30,7 +31,7 @@ use jobmeter_daemon::supervise::Supervisor;
 use jobmeter_decide::local::{JobOutcome, PodOutcome, Settings, WaitReason};
 use jobmeter_hostfs::own_tree::OwnTree;
 use jobmeter_jobfile::LocalJob;
-use jobmeter_protocol::{ApiPod, ContainerExit, ExitStatus};
+use jobmeter_protocol::{ApiPod, ContainerExit, ExitStatus, Resources};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::world::LocalEvent;
@@ -176,6 +177,8 @@ pub enum SubmitError {
 pub struct LocalExecutor {
     commands: mpsc::Sender<Command>,
     overview: watch::Receiver<Overview>,
+    /// There are cgroups to hold containers to their limits.
+    limits: bool,
 }
 
 enum Command {
@@ -198,9 +201,10 @@ pub fn start(
     let clock = clock::Clock::start();
     let spawner = spawner::Spawner::start(clock, forker).map_err(StartError::Thread)?;
     let outlets = task::Outlets { agent, world, events, overview: publish };
+    let limits = options.cgroups.is_some();
     let task = task::Executor::new(options, clock, spawner, outlets);
     supervisor.spawn("local executor", task.run(inbox, supervisor.token()));
-    Ok((LocalExecutor { commands, overview }, news))
+    Ok((LocalExecutor { commands, overview, limits }, news))
 }
 
 impl LocalExecutor {
@@ -229,6 +233,14 @@ impl LocalExecutor {
     pub async fn begin_stop(&self, at_once: bool) {
         // An executor that has ended has stopped.
         self.commands.send(Command::Stop { at_once, idle: None }).await.unwrap_or_default();
+    }
+
+    /// A sentence for people, where a job has a limit that nothing will hold it to.
+    pub fn unenforced(&self, jobs: &[LocalJob]) -> Option<&'static str> {
+        let resources = || jobs.iter().flat_map(|job| &job.pod.containers).map(|container| container.resources);
+        let is_limited = |limits: Resources| limits.memory_limit_bytes.is_some() || limits.cpu_limit_millicores.is_some();
+        (!self.limits && resources().any(is_limited))
+            .then_some("limits on memory and CPU are not enforced here: that takes cgroups of our own")
     }
 
     pub fn overview(&self) -> watch::Receiver<Overview> {

@@ -1,11 +1,11 @@
 //! What a report must look like before it may touch the books. Pure; every refusal says which field, and why.
 
 use jiff::{SignedDuration, Timestamp};
-use jobmeter_protocol::evidence::{MAX_GAPS, MAX_PROCESSES};
+use jobmeter_protocol::evidence::{MAX_CONTAINERS, MAX_GAPS, MAX_PROCESSES};
 use jobmeter_protocol::{ContainerEvidence, PodEvidence, ProcessEvidence, Reading, Segment};
 
-/// Each restart of a container is one; Kubernetes itself backs off long before.
-const MAX_CONTAINERS: usize = 2_000;
+/// Each restart of a container is one. A join keeps fewer; what an agent has not joined yet may be more.
+const MAX_REPORTED_CONTAINERS: usize = 4 * MAX_CONTAINERS;
 /// Each reboot of a node under a pod is one.
 const MAX_SEGMENTS: usize = 64;
 const MAX_TEXT: usize = 4_096;
@@ -25,7 +25,7 @@ pub(super) fn report(report: &PodEvidence, node: &str, now: Timestamp) -> Result
     }
     let counts = [
         ("segments", report.segments.len(), MAX_SEGMENTS),
-        ("containers", report.containers.len(), MAX_CONTAINERS),
+        ("containers", report.containers.len(), MAX_REPORTED_CONTAINERS),
         ("processes", report.processes.len(), MAX_PROCESSES),
         ("gaps", report.gaps.len(), MAX_GAPS),
     ];

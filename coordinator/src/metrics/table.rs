@@ -44,7 +44,7 @@ pub const METRICS: &[Metric] = &[
         "jobmeter_record_latency_seconds",
         Histogram,
         &[],
-        "From the exit of a pod's last container to its durable record, in seconds.",
+        "From the exit of a container to the durable evidence of it, in seconds.",
     ),
     metric("jobmeter_pods", Gauge, &[], "Job pods that the cluster has now, ended ones included until they are deleted."),
     metric("jobmeter_pods_running", Gauge, &[], "Job pods that run now, as the agents tell."),

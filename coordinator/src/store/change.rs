@@ -2,6 +2,8 @@
 //!
 //! Inputs: the stored pod, a [`PodChange`], the time. Output: the pod as it is to be stored, or why nothing changes.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use jobmeter_decide::chase::{self, Ending, Step};
 use jobmeter_decide::join::join;
@@ -96,6 +98,7 @@ impl Known {
             PodChange::Api { pod, owners } => {
                 let news = self.api.as_ref() != Some(&*pod) || (owners.is_some() && owners != self.owners);
                 self.api = Some(*pod);
+                self.drop_foreign_evidence();
                 self.owners = owners.or(self.owners.take());
                 news
             }
@@ -118,6 +121,27 @@ impl Known {
         }
     }
 
+    /// A node that spoke of this pod before the API server did, and that the pod is not on.
+    fn drop_foreign_evidence(&mut self) {
+        let foreign = self.evidence.as_ref().is_some_and(|evidence| self.other_node(&evidence.node).is_some());
+        if foreign {
+            self.evidence = None;
+            // It may have said that the pod was over; whatever the API server says of that is noted after this.
+            self.ended = self.ended.filter(|_| self.vanished.is_some());
+        }
+    }
+
+    /// The node that the pod is on, where that is known and is not `node`.
+    fn other_node(&self, node: &str) -> Option<&str> {
+        self.api.as_ref().and_then(|pod| pod.node.as_deref()).filter(|known| *known != node)
+    }
+
+    /// When the containers ended whose end the node has told of.
+    fn exits(&self) -> BTreeMap<String, Timestamp> {
+        let containers = self.evidence.iter().flat_map(|evidence| &evidence.containers);
+        containers.filter_map(|container| Some((container.container_id.clone(), container.ended?))).collect()
+    }
+
     fn note_end(&mut self, now: Timestamp) {
         let terminal = self.api.as_ref().is_some_and(|pod| pod.phase.is_terminal());
         if terminal || self.vanished.is_some() || self.stage() == Some(Stage::Final) {
@@ -128,10 +152,19 @@ impl Known {
     fn stage(&self) -> Option<Stage> {
         self.evidence.as_ref().map(|evidence| evidence.stage)
     }
+}
 
-    fn exited(&self) -> bool {
-        self.stage() >= Some(Stage::Ended)
+/// Why a change is not to be believed. A node's token speaks for the pods of that node alone, and a pod is on one node.
+pub(super) fn refusal(before: Option<&StoredPod>, change: &PodChange) -> Option<String> {
+    let (PodChange::Evidence(evidence), Some(known)) = (change, before.map(|pod| &pod.known)) else { return None };
+    let node = &evidence.node;
+    if let Some(other) = known.other_node(node) {
+        return Some(format!("the pod is on node {other:?}, not on {node:?}"));
     }
+    let told = known.evidence.as_ref().map(|evidence| &evidence.node).filter(|told| *told != node);
+    let unplaced = known.api.as_ref().is_none_or(|pod| pod.node.is_none());
+    told.filter(|_| unplaced)
+        .map(|told| format!("node {told:?} has told of this pod already, and it cannot be on {node:?} as well"))
 }
 
 /// `None`: nothing to store.
@@ -156,13 +189,13 @@ pub(super) fn apply(
         PodChange::Close(ending) => Some(ending),
         _ => None,
     };
-    let exited_before = known.exited();
+    let exits_before = known.exits();
     let news = known.learn(change, now);
     if !news && (asked.is_none() || state != State::Open) {
         return None;
     }
     known.note_end(now);
-    let exit_known = (known.exited() && !exited_before).then(|| last_exit(&known, now));
+    let exits = known.exits().into_iter().filter(|(id, _)| !exits_before.contains_key(id)).map(|(_, ended)| ended).collect();
     let write = |closing: &Closing, known: &Known| assemble(uid, known, now, closing, assembly);
     let (state, record, closed, amended) = match (state, old) {
         (State::Open, _) => {
@@ -183,7 +216,7 @@ pub(super) fn apply(
             (closed_state(Some(ending), &record), record, None, Some(Box::new(old)))
         }
         (state, Some(record)) => {
-            let told = told(&record, &known, None, None, exit_known, true);
+            let told = told(&record, &known, None, None, exits, true);
             return Some(Outcome {
                 after: StoredPod { uid: uid.to_owned(), known, state, record, recorded, changed: now },
                 told,
@@ -192,7 +225,7 @@ pub(super) fn apply(
         // A closed pod has a record; without one it is written now.
         (state, None) => (state, write(&Closing::Open, &known), None, None),
     };
-    let told = told(&record, &known, closed, amended, exit_known, false);
+    let told = told(&record, &known, closed, amended, exits, false);
     Some(Outcome { after: StoredPod { uid: uid.to_owned(), known, state, record, recorded, changed: now }, told })
 }
 
@@ -201,11 +234,11 @@ fn told(
     known: &Known,
     closed: Option<Ending>,
     amended: Option<Box<Record>>,
-    exit_known: Option<Timestamp>,
+    exits: Vec<Timestamp>,
     late: bool,
 ) -> AppliedPod {
     let labels = known.api.as_ref().map(|pod| pod.labels.clone()).unwrap_or_default();
-    AppliedPod { record: record.clone(), labels, closed, amended, exit_known, late }
+    AppliedPod { record: record.clone(), labels, closed, amended, exits, late }
 }
 
 fn closing(ending: Option<Ending>, known: &Known) -> Closing {
@@ -244,11 +277,6 @@ fn assemble(uid: &str, known: &Known, recorded: Timestamp, closing: &Closing, as
         uid.clone_into(&mut record.identity.pod_uid);
     }
     record
-}
-
-fn last_exit(known: &Known, now: Timestamp) -> Timestamp {
-    let ended = known.evidence.iter().flat_map(|evidence| &evidence.containers).filter_map(|container| container.ended);
-    ended.max().unwrap_or(now)
 }
 
 #[cfg(test)]

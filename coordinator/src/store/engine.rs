@@ -21,6 +21,8 @@ pub(super) trait StoreEngine: Send {
 
     fn load_pod(&mut self, uid: &str) -> Result<Option<StoredPod>, EngineError>;
     fn save_pod(&mut self, pod: &StoredPod) -> Result<(), EngineError>;
+    /// Deletes what is kept of a pod unless its record is closed; whether there was anything.
+    fn discard_pod(&mut self, uid: &str) -> Result<bool, EngineError>;
     /// The condition that was stored before, if the job was known.
     fn save_job(&mut self, job: &JobObject, cluster: &str) -> Result<JobSaved, EngineError>;
     fn mark_job_gone(&mut self, uid: &str) -> Result<bool, EngineError>;
@@ -60,6 +62,8 @@ pub struct Totals {
     pub partial: u64,
     /// Of the database file and its log.
     pub bytes: u64,
+    /// Rows that were skipped because they cannot be read, since the last count.
+    pub skipped: u64,
 }
 
 #[derive(Debug, thiserror::Error)]

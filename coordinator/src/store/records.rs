@@ -1,14 +1,16 @@
 //! Queries over the `pods` table: pages of records in a stable order, and what the chase and the metrics ask.
 
+use std::sync::atomic::AtomicU64;
+
 use jobmeter_decide::chase::{self, ApiKnown};
-use jobmeter_protocol::{Page, Record, SortBy, Stage};
+use jobmeter_protocol::{ApiPod, Page, Record, SortBy, Stage};
 use rusqlite::types::Value;
 use rusqlite::{Connection, Row, params_from_iter};
 
 use super::cursor::{Cursor, Key};
 use super::engine::{EngineError, OpenPod, Totals};
 use super::filter::{Query, RecordFilter};
-use super::row::{failed, nanoseconds, parsed, text, timestamp, unsigned};
+use super::row::{failed, nanoseconds, readable, text, timestamp, unsigned};
 use super::sqlite::stage_name;
 
 /// A condition in SQL and the values of its question marks.
@@ -100,7 +102,7 @@ pub(super) fn cursor(sort: SortBy, key: Value, uid: &str) -> Option<Cursor> {
     Some(Cursor { sort, key, uid: uid.to_owned() })
 }
 
-pub(super) fn page(connection: &Connection, query: &Query) -> Result<Page<Record>, EngineError> {
+pub(super) fn page(connection: &Connection, query: &Query, skipped: &AtomicU64) -> Result<Page<Record>, EngineError> {
     let mut sql = Sql::of(&query.filter);
     let key = key(query.sort);
     if let Some(after) = &query.after {
@@ -120,7 +122,7 @@ pub(super) fn page(connection: &Connection, query: &Query) -> Result<Page<Record
     let limit = usize::try_from(query.limit).unwrap_or(usize::MAX);
     let more = rows.len() > limit;
     rows.truncate(limit);
-    let items = rows.iter().map(|(_, uid, record)| parsed(uid, record)).collect::<Result<_, _>>()?;
+    let items = rows.iter().filter_map(|(_, uid, record)| readable(uid, record, skipped)).collect();
     let next = rows.pop().filter(|_| more).and_then(|(key, uid, _)| cursor(query.sort, key, &uid));
     Ok(Page { items, next: next.map(|next| next.to_string()) })
 }
@@ -155,13 +157,31 @@ fn open_pod(row: &Row<'_>) -> Result<OpenPod, rusqlite::Error> {
     })
 }
 
+/// Pods of open records whose chain of owners is not known.
+pub(super) fn unresolved(
+    connection: &Connection,
+    namespace: Option<&str>,
+    skipped: &AtomicU64,
+) -> Result<Vec<ApiPod>, EngineError> {
+    const UNRESOLVED: &str = "SELECT uid, api FROM pods
+                              WHERE state = 'open' AND owners IS NULL AND api IS NOT NULL AND (?1 IS NULL OR namespace = ?1)";
+    let pods: Vec<(String, String)> = connection
+        .prepare_cached(UNRESOLVED)
+        .and_then(|mut select| select.query_map([namespace], |row| row.try_into())?.collect())
+        .map_err(failed("list the pods without owners"))?;
+    Ok(pods.iter().filter_map(|(uid, pod)| readable(uid, pod, skipped)).collect())
+}
+
 pub(super) fn strings(connection: &Connection, sql: &str, parameter: Option<&str>) -> Result<Vec<String>, rusqlite::Error> {
     connection.prepare_cached(sql)?.query_map([parameter], |row| row.get(0))?.collect()
 }
 
+/// By the index `pods_quality`.
+pub(super) const TOTALS: &str = "SELECT quality, count(*) FROM pods GROUP BY quality";
+
 pub(super) fn totals(connection: &Connection) -> Result<Totals, rusqlite::Error> {
     let mut totals = Totals::default();
-    let mut select = connection.prepare_cached("SELECT quality, count(*) FROM pods GROUP BY quality")?;
+    let mut select = connection.prepare_cached(TOTALS)?;
     for row in select.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)))? {
         let (quality, count) = row?;
         let total = match quality.as_str() {

@@ -1,5 +1,7 @@
 //! Between Rust and the columns: times as nanoseconds, documents as JSON, and errors that name what they were about.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use jiff::Timestamp;
 use jobmeter_protocol::{Figure, Method};
 use rusqlite::types::Value;
@@ -67,6 +69,18 @@ pub(super) fn optional_json<T: Serialize>(subject: &str, value: Option<&T>) -> R
 
 pub(super) fn parsed<T: DeserializeOwned>(subject: &str, text: &str) -> Result<T, EngineError> {
     serde_json::from_str(text).map_err(|err| unreadable(subject, &err))
+}
+
+/// Where many rows are read: one that cannot be is left out, said and counted, and does not cost the others.
+pub(super) fn readable<T: DeserializeOwned>(uid: &str, text: &str, skipped: &AtomicU64) -> Option<T> {
+    match parsed(uid, text) {
+        Ok(value) => Some(value),
+        Err(err) => {
+            skipped.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(uid, error = &err as &dyn std::error::Error, "unreadable row left out");
+            None
+        }
+    }
 }
 
 pub(super) fn unreadable(subject: &str, why: &dyn std::fmt::Display) -> EngineError {

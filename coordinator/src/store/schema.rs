@@ -52,6 +52,8 @@ CREATE INDEX pods_started  ON pods (COALESCE(started, 9223372036854775807) DESC,
 CREATE INDEX pods_name     ON pods (namespace, name);
 CREATE INDEX pods_job      ON pods (job_uid);
 CREATE INDEX pods_open     ON pods (state) WHERE state = 'open';
+CREATE INDEX pods_closed   ON pods (COALESCE(finished, recorded)) WHERE state != 'open';
+CREATE INDEX pods_quality  ON pods (quality);
 
 CREATE TABLE jobs (
     uid         TEXT PRIMARY KEY NOT NULL,

@@ -4,8 +4,13 @@
 //! answered survives a power cut.
 
 use std::ffi::OsString;
+use std::fs::OpenOptions;
+use std::io::ErrorKind;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -32,6 +37,8 @@ const BUSY: Duration = Duration::from_secs(5);
 pub(super) struct Sqlite {
     pub(super) connection: Connection,
     path: PathBuf,
+    /// Rows that could not be read and were left out, of all connections of a store.
+    skipped: Arc<AtomicU64>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +47,12 @@ pub enum OpenError {
     Lock(#[from] LockError),
     #[error("failed to create the directory {path} of the record store")]
     Directory {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("failed to create the record store {path}")]
+    Create {
         path: PathBuf,
         #[source]
         source: std::io::Error,
@@ -69,6 +82,7 @@ pub enum OpenError {
 
 impl Sqlite {
     pub(super) fn open(path: &Path) -> Result<Self, OpenError> {
+        create_private(path)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut connection = Connection::open_with_flags(path, flags).map_err(classify(path))?;
         prepare(&connection).map_err(classify(path))?;
@@ -78,7 +92,13 @@ impl Sqlite {
             SchemaError::Sqlite(source) => classify(path)(source),
             SchemaError::Newer { found } => newer(path, found),
         })?;
-        Ok(Self { connection, path: path.to_owned() })
+        Ok(Self { connection, path: path.to_owned(), skipped: Arc::default() })
+    }
+
+    /// What is left out here is counted together with `other`.
+    pub(super) fn counting_with(mut self, other: &Self) -> Self {
+        self.skipped = other.skipped.clone();
+        self
     }
 
     pub(super) fn open_read_only(path: &Path) -> Result<Self, OpenError> {
@@ -101,12 +121,21 @@ impl Sqlite {
         match schema::version(&connection).map_err(classify(path))? {
             found if found > schema::MIGRATIONS.len() => Err(newer(path, found)),
             0 => Err(OpenError::Missing { path: path.to_owned() }),
-            _ => Ok(Self { connection, path: path.to_owned() }),
+            _ => Ok(Self { connection, path: path.to_owned(), skipped: Arc::default() }),
         }
     }
 
     fn bytes(&self) -> u64 {
         [&self.path, &log_of(&self.path)].iter().filter_map(|path| path.metadata().ok()).map(|file| file.len()).sum()
+    }
+}
+
+/// SQLite would follow the umask; the log beside the file gets the mode of the file.
+fn create_private(path: &Path) -> Result<(), OpenError> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(_) => Ok(()),
+        Err(err) if err.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(source) => Err(OpenError::Create { path: path.to_owned(), source }),
     }
 }
 
@@ -284,6 +313,10 @@ impl StoreEngine for Sqlite {
         Ok(())
     }
 
+    fn discard_pod(&mut self, uid: &str) -> Result<bool, EngineError> {
+        super::retention::discard(&self.connection, uid).map_err(failed("discard a pod that is no job"))
+    }
+
     fn save_job(&mut self, job: &JobObject, cluster: &str) -> Result<JobSaved, EngineError> {
         jobs::save(&self.connection, job, cluster).map_err(failed("save a job"))
     }
@@ -307,7 +340,7 @@ impl StoreEngine for Sqlite {
     }
 
     fn records(&mut self, query: &Query) -> Result<Page<Record>, EngineError> {
-        records::page(&self.connection, query)
+        records::page(&self.connection, query, &self.skipped)
     }
 
     fn jobs(&mut self, query: &Query) -> Result<Page<Job>, EngineError> {
@@ -328,10 +361,7 @@ impl StoreEngine for Sqlite {
     }
 
     fn unresolved_pods(&mut self, namespace: Option<&str>) -> Result<Vec<ApiPod>, EngineError> {
-        const UNRESOLVED: &str =
-            "SELECT api FROM pods WHERE state = 'open' AND owners IS NULL AND api IS NOT NULL AND (?1 IS NULL OR namespace = ?1)";
-        let pods = records::strings(&self.connection, UNRESOLVED, namespace).map_err(failed("list the pods without owners"))?;
-        pods.iter().map(|pod| parsed("a pod without owners", pod)).collect()
+        records::unresolved(&self.connection, namespace, &self.skipped)
     }
 
     fn present_jobs(&mut self, namespace: Option<&str>) -> Result<Vec<String>, EngineError> {
@@ -342,6 +372,7 @@ impl StoreEngine for Sqlite {
     fn totals(&mut self) -> Result<Totals, EngineError> {
         let mut totals = records::totals(&self.connection).map_err(failed("count the records"))?;
         totals.bytes = self.bytes();
+        totals.skipped = self.skipped.swap(0, Ordering::Relaxed);
         Ok(totals)
     }
 }

@@ -1,4 +1,4 @@
-//! The two threads of the store. The writer commits in groups: all that waits is one transaction, and one `fsync`.
+//! The threads of the store. The writer commits in groups: all that waits is one transaction, and one `fsync`.
 
 use std::any::Any;
 use std::time::Instant;
@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
 use super::change::{self, Assembly, PodChange};
+use super::discarded::Discarded;
 use super::engine::{EngineError, StoreEngine};
 use super::lock::Lock;
 use super::{Applied, Change, Committed, OnCommit, Retention};
@@ -58,12 +59,16 @@ pub(super) fn spawn_writer(
     lock: Lock,
     commands: mpsc::Receiver<Write>,
 ) -> std::io::Result<()> {
-    let writer = Writer { engine, assembly, on_commit, _lock: lock };
+    let writer = Writer { engine, assembly, on_commit, discarded: Discarded::default(), _lock: lock };
     spawn("store-writer", move || writer.run(commands))
 }
 
-pub(super) fn spawn_reader(mut engine: Box<dyn StoreEngine>, mut queries: mpsc::Receiver<Read>) -> std::io::Result<()> {
-    spawn("store-reader", move || {
+pub(super) fn spawn_reader(
+    name: &str,
+    mut engine: Box<dyn StoreEngine>,
+    mut queries: mpsc::Receiver<Read>,
+) -> std::io::Result<()> {
+    spawn(name, move || {
         while let Some(Read(query)) = queries.blocking_recv() {
             query(engine.as_mut());
         }
@@ -89,6 +94,7 @@ struct Writer {
     engine: Box<dyn StoreEngine>,
     assembly: Assembly,
     on_commit: OnCommit,
+    discarded: Discarded,
     _lock: Lock,
 }
 
@@ -171,10 +177,17 @@ impl Writer {
 
     fn apply(&mut self, change: Change, now: Timestamp) -> Result<Applied, EngineError> {
         match change {
-            Change::Api { pod, owners } => self.pod(&pod.uid.clone(), PodChange::Api { pod, owners }, now),
+            Change::Api { pod, owners } => {
+                self.discarded.remove(&pod.uid);
+                self.pod(&pod.uid.clone(), PodChange::Api { pod, owners }, now)
+            }
             Change::Vanished { uid } => self.pod(&uid, PodChange::Vanished, now),
             Change::Evidence(evidence) => self.pod(&evidence.pod_uid.clone(), PodChange::Evidence(evidence), now),
             Change::Close { uid, ending } => self.pod(&uid, PodChange::Close(ending), now),
+            Change::Discard { uid } => {
+                self.discarded.insert(&uid);
+                Ok(if self.engine.discard_pod(&uid)? { Applied::Discarded } else { Applied::Nothing })
+            }
             Change::Job(job) => {
                 let saved = self.engine.save_job(&job, &self.assembly.cluster)?;
                 let ended = (saved.changed && saved.before != Some(job.condition)).then_some(job.condition);
@@ -188,12 +201,18 @@ impl Writer {
     }
 
     fn pod(&mut self, uid: &str, change: PodChange, now: Timestamp) -> Result<Applied, EngineError> {
+        if matches!(change, PodChange::Evidence(_)) && self.discarded.contains(uid) {
+            return Ok(Applied::Nothing);
+        }
         let before = match self.engine.load_pod(uid) {
             Ok(before) => before,
             // One row that cannot be read must not stop the books of all others.
             Err(EngineError::Unreadable { subject, why }) => return Ok(Applied::Unreadable { uid: subject, why }),
             Err(err) => return Err(err),
         };
+        if let Some(why) = change::refusal(before.as_ref(), &change) {
+            return Ok(Applied::Refused { why });
+        }
         match change::apply(uid, before, change, &self.assembly, now) {
             None => Ok(Applied::Nothing),
             Some(outcome) => {

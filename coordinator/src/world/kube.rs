@@ -9,7 +9,8 @@ use std::fmt::Debug;
 use futures::StreamExt;
 use jobmeter_daemon::admin::{SourceBoard, SourceState};
 use jobmeter_decide::metered::{Metered, Scope};
-use jobmeter_kubepod::api_pod;
+use jobmeter_kubepod::{api_pod, kubelet_uid};
+use jobmeter_protocol::ApiPod;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::Api;
@@ -136,17 +137,24 @@ struct Pods {
 
 impl Pods {
     /// `None` for what can be no job, whoever owns it.
-    fn seen(&self, pod: &Pod) -> Option<Seen> {
-        let pod = match api_pod(pod) {
-            Ok(pod) => pod,
-            Err(err) => {
-                tracing::warn!(error = &err as &dyn std::error::Error, "unreadable pod from the API server");
-                return None;
-            }
-        };
+    fn seen(&self, pod: ApiPod) -> Option<Seen> {
         match self.scope.judge(&pod, None) {
             Metered::No(_) => None,
             Metered::Yes(_) | Metered::AskOwners { .. } => Some(Seen { pod: Box::new(pod), owners: None }),
+        }
+    }
+}
+
+/// Under the UID by which its node knows it, so that both witnesses of a static pod speak of one record.
+fn mapped(pod: &Pod) -> Option<ApiPod> {
+    match api_pod(pod) {
+        Ok(mut pod) => {
+            pod.uid = kubelet_uid(&pod).to_owned();
+            Some(pod)
+        }
+        Err(err) => {
+            tracing::warn!(error = &err as &dyn std::error::Error, "unreadable pod from the API server");
+            None
         }
     }
 }
@@ -158,7 +166,8 @@ impl Translate<Pod> for Pods {
     }
 
     fn listed(&mut self, pod: &Pod) {
-        self.present.extend(pod.metadata.uid.clone());
+        let Some(pod) = mapped(pod) else { return };
+        self.present.insert(pod.uid.clone());
         self.listed.extend(self.seen(pod));
     }
 
@@ -168,12 +177,12 @@ impl Translate<Pod> for Pods {
     }
 
     fn applied(&mut self, pod: &Pod) -> Option<Event> {
-        self.seen(pod).map(Event::PodApplied)
+        mapped(pod).and_then(|pod| self.seen(pod)).map(Event::PodApplied)
     }
 
     fn gone(&mut self, pod: &Pod) -> Option<Event> {
-        let uid = pod.metadata.uid.clone()?;
-        Some(Event::PodGone { uid, last: self.seen(pod) })
+        let pod = mapped(pod)?;
+        Some(Event::PodGone { uid: pod.uid.clone(), last: self.seen(pod) })
     }
 }
 

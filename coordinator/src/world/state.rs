@@ -20,6 +20,8 @@ pub(crate) struct World {
     pods: HashMap<String, Tracked>,
     /// Pods that are gone, and whose record still waits for their owners.
     gone: HashMap<String, Tracked>,
+    /// Pods that are there and are no jobs, by these chains: not to be asked for again at each of their changes.
+    others: HashMap<String, Vec<OwnerRef>>,
     /// Node → pods that are jobs only by owners above the direct one, which agents do not see.
     meter: BTreeMap<String, BTreeSet<String>>,
 }
@@ -47,7 +49,7 @@ pub(crate) enum Listed {
 
 impl World {
     pub(crate) fn new(scope: Scope) -> Self {
-        Self { scope, pods: HashMap::new(), gone: HashMap::new(), meter: BTreeMap::new() }
+        Self { scope, pods: HashMap::new(), gone: HashMap::new(), others: HashMap::new(), meter: BTreeMap::new() }
     }
 
     pub(crate) fn handle(&mut self, event: Event, effects: &mut Effects) {
@@ -57,6 +59,7 @@ impl World {
             }
             Event::PodGone { uid, last } => {
                 let metered = last.is_some_and(|last| self.apply(last, effects));
+                self.others.remove(&uid);
                 let tracked = self.forget(&uid);
                 if tracked.is_some() || metered {
                     effects.changes.push(Change::Vanished { uid });
@@ -75,6 +78,8 @@ impl World {
                     .map(|(uid, _)| uid.clone())
                     .collect();
                 gone.iter().for_each(|uid| drop(self.forget(uid)));
+                // A pod of another namespace's list is only asked for once more.
+                self.others.retain(|uid, _| present.contains(uid));
                 effects.listed.push(Listed::Pods { namespace, present });
             }
             Event::JobApplied(job) => {
@@ -104,7 +109,13 @@ impl World {
         tracked.owners = Some(owners);
         let (pod, owners) = (tracked.pod.clone(), tracked.owners.clone());
         match self.scope.judge(&pod, owners.as_deref()) {
-            Metered::No(_) => drop(self.forget(&resolved.pod_uid)),
+            Metered::No(_) => {
+                // It may have been metered until its chain was known.
+                effects.changes.push(Change::Discard { uid: resolved.pod_uid.clone() });
+                if self.forget(&resolved.pod_uid).is_some() {
+                    self.others.insert(resolved.pod_uid.clone(), owners.unwrap_or_default());
+                }
+            }
             Metered::Yes(_) | Metered::AskOwners { .. } => {
                 self.note_meter(&resolved.pod_uid);
                 effects.changes.push(Change::Api { pod: Box::new(pod), owners });
@@ -146,11 +157,13 @@ impl World {
         let before = self.forget(&uid);
         let asked = before.as_ref().is_some_and(|before| before.asked);
         let nobody = || seen.pod.owner.is_none().then(Vec::new);
-        let owners = seen.owners.clone().or_else(|| before.and_then(|before| before.owners)).or_else(nobody);
+        let owners = seen.owners.clone().or_else(|| before.and_then(|before| before.owners));
+        let owners = owners.or_else(|| self.others.get(&uid).cloned()).or_else(nobody);
         let metered = self.scope.judge(&seen.pod, owners.as_deref());
         if matches!(metered, Metered::No(_)) {
             return false;
         }
+        self.others.remove(&uid);
         if metered.is_metered() {
             effects.changes.push(Change::Api { pod: seen.pod.clone(), owners: owners.clone() });
         }

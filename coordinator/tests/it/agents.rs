@@ -46,6 +46,22 @@ async fn a_bad_report_costs_only_itself() {
 }
 
 #[tokio::test]
+async fn a_node_cannot_close_the_record_of_a_pod_of_another_node() {
+    let coordinator = Running::local().await;
+    coordinator.ready().await;
+    ended(&coordinator, 1, true).await;
+    eventually("the pod", async || coordinator.handle.record(&uid(1)).await.unwrap()).await;
+    let mut forged = evidence(1);
+    forged.node = "node-b".into();
+    let body = json!({"version": 1, "node": "node-b", "reports": [forged]});
+    let verdicts = verdicts(&coordinator, body.to_string()).await;
+    let [Verdict::Rejected { why }] = verdicts.as_slice() else { panic!("{verdicts:?}") };
+    assert_eq!(why, "the pod is on node \"node-a\", not on \"node-b\"");
+    let record = coordinator.handle.record(&uid(1)).await.unwrap().unwrap();
+    assert_eq!((record.quality, record.usage.cpu_seconds), (Quality::Provisional, None));
+}
+
+#[tokio::test]
 async fn a_batch_that_cannot_be_read_is_refused_with_the_place() {
     let coordinator = Running::local().await;
     let refused = async |body: String| {

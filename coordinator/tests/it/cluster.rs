@@ -142,3 +142,24 @@ async fn a_coordinator_without_its_lists_is_not_ready_and_says_why() {
     assert_eq!(readyz.text().await.unwrap(), "cluster: starting\n");
     assert_eq!(coordinator.get("/livez").await.status(), 200);
 }
+
+#[tokio::test]
+async fn a_metered_static_pod_has_one_record_under_the_uid_that_its_node_gave_it() {
+    const HASH: &str = "0123456789abcdef0123456789abcdef";
+    let mut mirror = pod(1, owner("v1", "Node", NODE), "Running");
+    mirror["metadata"]["labels"] = json!({"jobmeter.io/meter": "true"});
+    mirror["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": HASH});
+    let api = api_with(vec![mirror.clone()]);
+    let files = tempfile::tempdir().unwrap();
+    let coordinator = Running::kube(api.client(), files.path()).await;
+    coordinator.ready().await;
+    eventually("both watches", async || (api.watchers() == 2).then_some(())).await;
+    let mut report = evidence(1);
+    report.pod_uid = HASH.to_owned();
+    coordinator.handle.report(batch(vec![report])).await.unwrap();
+    api.send(PODS, "DELETED", mirror);
+    let store = coordinator.handle.store();
+    eventually("closed", async || store.record(HASH).await.unwrap().filter(|record| record.quality != Quality::Provisional))
+        .await;
+    assert_eq!(store.record(&uid(1)).await.unwrap(), None);
+}

@@ -1,8 +1,10 @@
 //! The list of metrics and what is really registered are the same.
 
+use jiff::Timestamp;
 use jobmeter_coordinator::LocalEvent;
 use jobmeter_coordinator::metrics::table::METRICS;
 use jobmeter_decide::example;
+use jobmeter_protocol::{ContainerEvidence, PodEvidence, Stage};
 
 use crate::harness::{NODE, Running, batch, eventually, evidence, heartbeat, pod};
 
@@ -39,4 +41,31 @@ fn names_have_their_unit_and_their_suffix() {
         assert!(metric.help.ends_with('.'), "{}", metric.name);
         assert!(!metric.labels.iter().any(|label| ["pod", "job", "instance"].contains(label)), "{}", metric.name);
     }
+}
+
+#[tokio::test]
+async fn the_latency_of_records_counts_every_exit_of_a_container_once() {
+    let coordinator = Running::local().await;
+    let observed = async || {
+        let metrics = coordinator.get("/metrics").await.text().await.unwrap();
+        metrics.lines().find_map(|line| line.strip_prefix("jobmeter_record_latency_seconds_count ")).unwrap().to_owned()
+    };
+    let now = Timestamp::now();
+    let run = |id: &str, ended: bool| ContainerEvidence {
+        container_id: id.to_owned(),
+        started: Some(now),
+        ended: ended.then_some(now),
+        ..example::container(id, None, 1.0, 1.0, None)
+    };
+    let report = async |containers: Vec<ContainerEvidence>, stage| {
+        coordinator.handle.report(batch(vec![PodEvidence { containers, stage, ..evidence(1) }])).await.unwrap();
+        observed().await
+    };
+    assert_eq!(report(vec![run("aa", false)], Stage::Running).await, "0");
+    assert_eq!(report(vec![run("aa", true), run("bb", false)], Stage::Running).await, "1");
+    assert_eq!(report(vec![run("aa", true), run("bb", true)], Stage::Ended).await, "2");
+    assert_eq!(report(vec![run("aa", true), run("bb", true)], Stage::Final).await, "2");
+    // One pod whose only report is its last has its exits counted all the same.
+    coordinator.handle.report(batch(vec![evidence(2)])).await.unwrap();
+    assert_eq!(observed().await, "3");
 }

@@ -1,5 +1,6 @@
 //! The store on a real disk: what it keeps, what it refuses to open, what it deletes.
 
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -7,7 +8,7 @@ use jobmeter_coordinator::StoreError;
 use jobmeter_coordinator::store::{Applied, Assembly, Change, LockError, OpenError, Retention, Store};
 use jobmeter_protocol::{Quality, RecordQuery};
 
-use crate::harness::{apply, evidence, open, uid, whole};
+use crate::harness::{Running, apply, evidence, open, pod, uid, whole};
 
 #[tokio::test]
 async fn what_was_answered_is_there_after_the_store_was_opened_again() {
@@ -132,4 +133,48 @@ async fn one_unreadable_row_does_not_stop_the_books_of_the_others() {
     let applied = apply(&store, vec![Change::Evidence(Box::new(evidence(1))), Change::Evidence(Box::new(evidence(3)))]).await;
     assert!(matches!(&applied[0], Applied::Unreadable { uid: found, .. } if *found == uid(1)), "{applied:?}");
     assert!(matches!(&applied[1], Applied::Pod(_)));
+}
+
+#[tokio::test]
+async fn one_unreadable_row_stops_neither_the_world_nor_a_page() {
+    let files = tempfile::tempdir().unwrap();
+    let store = open(files.path());
+    let unresolved = |n| Change::Api { pod: Box::new(pod(n, "sort")), owners: None };
+    apply(&store, vec![unresolved(1), unresolved(2)]).await;
+    let connection = rusqlite::Connection::open(files.path().join("jobmeter.db")).unwrap();
+    connection.execute("UPDATE pods SET api = '{', record = '{' WHERE uid = ?", [uid(1)]).unwrap();
+    let unresolved = store.unresolved_pods(None).await.unwrap();
+    assert_eq!(unresolved.iter().map(|pod| pod.uid.clone()).collect::<Vec<_>>(), [uid(2)]);
+    let page = store.records(&RecordQuery::default()).await.unwrap();
+    assert_eq!(page.items.iter().map(|record| record.identity.pod_uid.clone()).collect::<Vec<_>>(), [uid(2)]);
+    assert_eq!(store.totals().await.unwrap().skipped, 2);
+    assert_eq!(store.totals().await.unwrap().skipped, 0, "each is counted once");
+}
+
+#[tokio::test]
+async fn a_pod_that_is_no_job_leaves_no_record_and_its_agent_does_not_bring_it_back() {
+    let files = tempfile::tempdir().unwrap();
+    let store = open(files.path());
+    apply(&store, vec![Change::Api { pod: Box::new(pod(1, "sort")), owners: None }]).await;
+    apply(&store, whole(2, "sort")).await;
+    let discard = |n| Change::Discard { uid: uid(n) };
+    let late = Change::Evidence(Box::new(evidence(1)));
+    let applied = apply(&store, vec![discard(1), late, discard(2)]).await;
+    assert_eq!(applied, [Applied::Discarded, Applied::Nothing, Applied::Nothing], "a closed record stays");
+    assert_eq!(store.record(&uid(1)).await.unwrap(), None);
+    assert!(store.record(&uid(2)).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn nobody_else_may_read_the_records() {
+    let files = tempfile::tempdir().unwrap();
+    let store = open(files.path());
+    apply(&store, whole(1, "sort")).await;
+    for name in ["jobmeter.db", "jobmeter.db-wal", "jobmeter.db.lock"] {
+        let mode = files.path().join(name).metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+    let coordinator = Running::local_with(|config, files| config.data_dir = files.join("made/here")).await;
+    let made = coordinator.handle.store().path().parent().unwrap().metadata().unwrap().permissions().mode();
+    assert_eq!(made & 0o777, 0o700);
 }

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use jobmeter_protocol::evidence::{MAX_GAPS, MAX_PROCESSES};
+use jobmeter_protocol::evidence::{MAX_CONTAINERS, MAX_GAPS, MAX_PROCESSES};
 use jobmeter_protocol::{
     ContainerEvidence, CpuCounters, Gap, IoCounters, MemoryCounters, PodEvidence, PressureCounters, ProcessEvidence, Reading,
     Sampled, Segment,
@@ -25,6 +25,7 @@ pub fn join(into: &mut PodEvidence, from: &PodEvidence) -> bool {
     greatest(&mut into.stage, &from.stage);
     join_set(&mut into.segments, &from.segments, |s| s.id.clone(), join_segment);
     join_set(&mut into.containers, &from.containers, |c| c.container_id.clone(), join_container);
+    keep_newest(&mut into.containers);
     join_set(&mut into.processes, &from.processes, |p| (p.pid, p.start_ticks), join_process);
     keep_most_expensive(&mut into.processes);
     join_sampled(&mut into.sampled, &from.sampled);
@@ -105,6 +106,19 @@ fn join_pressure(into: &mut PressureCounters, from: &PressureCounters) {
     greatest(&mut into.cpu_some_us, &from.cpu_some_us);
     greatest(&mut into.memory_some_us, &from.memory_some_us);
     greatest(&mut into.io_some_us, &from.io_some_us);
+}
+
+/// A container that is restarted for ever must not make its evidence grow for ever. One whose start nobody saw is the oldest.
+///
+/// Cutting commutes with joining because the order is total and a run has one start: its agent notes it before anything
+/// else of the run, so that every piece about it has the same. That a run was cut is not told as a gap: the gap's own list
+/// is bounded, and which of them it keeps would depend on the order of arrival.
+fn keep_newest(containers: &mut Vec<ContainerEvidence>) {
+    if containers.len() > MAX_CONTAINERS {
+        containers.sort_by(|a, b| (b.started, &b.container_id).cmp(&(a.started, &a.container_id)));
+        containers.truncate(MAX_CONTAINERS);
+        containers.sort_by(|a, b| a.container_id.cmp(&b.container_id));
+    }
 }
 
 /// Cutting commutes with joining because the order is total: whatever is cut away has enough greater ones on its own side.

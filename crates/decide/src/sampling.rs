@@ -47,6 +47,8 @@ pub struct Schedule {
     looked_at: Option<u64>,
     scanned_at: Option<u64>,
     read_at: Option<u64>,
+    /// The longest that a look is ever put off: what lies further ahead was planned before the clock was set back.
+    longest: SignedDuration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,29 +83,45 @@ impl Schedule {
             looked_at: None,
             scanned_at: None,
             read_at: None,
+            longest: SignedDuration::try_from(pace.steady.max(pace.first)).unwrap_or(SignedDuration::MAX),
         }
     }
 
-    pub fn due(&self) -> Timestamp {
-        self.next
+    /// How long to wait for the next look; zero: it is due.
+    pub fn wait(&self, now: Timestamp) -> Duration {
+        if self.was_set_back(now) {
+            Duration::ZERO
+        } else {
+            Duration::try_from(now.duration_until(self.next)).unwrap_or_default()
+        }
+    }
+
+    fn was_set_back(&self, now: Timestamp) -> bool {
+        now.duration_until(self.next) > self.longest
     }
 
     /// `cpu_ns`: the pod's counter now; `None` where there is none to read, which means to look.
     pub fn plan(&self, cpu_ns: Option<u64>, now: Timestamp) -> Plan {
-        if now < self.next {
+        let set_back = self.was_set_back(now);
+        if now < self.next && !set_back {
             return Plan::Skip(Skip::NotDue);
         }
         let moved = |before: Option<u64>| cpu_ns.is_none() || cpu_ns != before;
         let look = Look {
             memory: moved(self.looked_at),
-            processes: now >= self.next_scan && moved(self.scanned_at),
-            reading: now >= self.next_reading && moved(self.read_at),
+            processes: (set_back || now >= self.next_scan) && moved(self.scanned_at),
+            reading: (set_back || now >= self.next_reading) && moved(self.read_at),
         };
         if look.memory || look.processes || look.reading { Plan::Look(look) } else { Plan::Skip(Skip::Asleep) }
     }
 
     /// After a plan was carried out; `scan_cost` is what the scan of the processes took.
     pub fn done(&mut self, plan: Plan, cpu_ns: Option<u64>, scan_cost: Duration, now: Timestamp, pace: &Pace) {
+        if self.was_set_back(now) {
+            self.born = self.born.min(now);
+            self.next_scan = self.next_scan.min(now);
+            self.next_reading = self.next_reading.min(now);
+        }
         let age = Duration::try_from(now.duration_since(self.born)).unwrap_or_default();
         self.next = aligned(after(now, grown(age / 2, pace.first, pace.steady)), now, pace, age);
         let Plan::Look(look) = plan else { return };
@@ -154,7 +172,7 @@ mod tests {
         let mut schedule = Schedule::new(ms(0), ms(0), &pace);
         let mut plans = Vec::new();
         loop {
-            let now = schedule.due();
+            let now = schedule.next;
             let at = i64::try_from(now.duration_since(ms(0)).as_millis()).unwrap();
             if at > until {
                 return plans;
@@ -199,6 +217,23 @@ mod tests {
         assert!(scans.windows(2).all(|pair| pair[1] - pair[0] >= 20_000), "{scans:?}");
     }
 
+    #[test]
+    fn a_clock_that_was_set_back_an_hour_does_not_stop_the_looking() {
+        let pace = Pace::default();
+        let mut schedule = Schedule::new(ms(0), ms(0), &pace);
+        schedule.done(schedule.plan(Some(1), ms(60_000)), Some(1), Duration::ZERO, ms(60_000), &pace);
+        assert_eq!(schedule.plan(Some(2), ms(60_500)), Plan::Skip(Skip::NotDue));
+        let back = ms(-3_600_000);
+        assert_eq!(schedule.wait(back), Duration::ZERO);
+        let plan = schedule.plan(Some(2), back);
+        assert_eq!(plan, Plan::Look(Look { memory: true, processes: true, reading: true }));
+        schedule.done(plan, Some(2), Duration::ZERO, back, &pace);
+        assert!(schedule.wait(back) <= pace.steady);
+        let later = back + SignedDuration::from_secs(100);
+        schedule.done(schedule.plan(Some(3), later), Some(3), Duration::ZERO, later, &pace);
+        assert!(schedule.wait(later) > pace.first, "and it is no young pod for an hour");
+    }
+
     proptest! {
         #[test]
         fn time_always_goes_on(age in 0_i64..1 << 40, cost in 0_u64..1 << 40, cpu in prop::option::of(any::<u64>())) {
@@ -207,8 +242,8 @@ mod tests {
             let now = ms(age);
             let plan = schedule.plan(cpu, now);
             schedule.done(plan, cpu, Duration::from_nanos(cost), now, &pace);
-            prop_assert!(schedule.due() > now);
-            prop_assert!(schedule.due() <= now + SignedDuration::from_secs(1));
+            prop_assert!(schedule.next > now);
+            prop_assert!(schedule.next <= now + SignedDuration::from_secs(1));
         }
     }
 }

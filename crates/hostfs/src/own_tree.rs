@@ -7,6 +7,7 @@
 //! In the hierarchy that is watched a directory is made last and removed first: where it is, all the others are too.
 
 use std::{
+    collections::BTreeSet,
     fs::{File, OpenOptions},
     io,
     path::{Path, PathBuf},
@@ -121,6 +122,14 @@ impl OwnTree {
         claim::establish(host, place::LOCAL_ROOT).map(|tree| Self { tree: Arc::new(tree) })
     }
 
+    /// As [`Self::establish`], with a tree that no process but those of this data directory takes over: what one of them
+    /// left behind is in it, and nobody else's. At most one process may use the directory at a time.
+    pub fn establish_for(host: &HostRoot, data_dir: &Path) -> Result<Self, Refusal> {
+        let name = claim::name_for(data_dir)
+            .map_err(|error| Refusal { why: format!("failed to look up {}: {error}", data_dir.display()) })?;
+        claim::establish(host, &name).map(|tree| Self { tree: Arc::new(tree) })
+    }
+
     pub fn mode(&self) -> Mode {
         self.tree.mode
     }
@@ -144,17 +153,31 @@ impl OwnTree {
 
     /// UIDs of pods that are in the tree: at the start, those that an earlier process left behind.
     pub fn pods(&self) -> Result<Vec<String>, OwnTreeError> {
-        let found = subdirectories(&self.tree.watched(&self.tree.root)).map_err(OwnTreeError::List)?;
-        Ok(found.iter().filter_map(|(_, name)| place::pod_uid(name)).collect())
+        // In every hierarchy: who is killed while it removes one leaves it in some of them.
+        let mut uids = BTreeSet::new();
+        for hierarchy in &self.tree.hierarchies {
+            let found = subdirectories(&hierarchy.mount.join(&self.tree.root)).map_err(OwnTreeError::List)?;
+            uids.extend(found.iter().filter_map(|(_, name)| place::pod_uid(name)));
+        }
+        Ok(uids.into_iter().collect())
+    }
+
+    /// One that was made before; makes nothing, and need not be there any more.
+    pub fn known_pod(&self, pod_uid: &str) -> Result<PodCgroup, OwnTreeError> {
+        Ok(PodCgroup { tree: Arc::clone(&self.tree), path: self.pod_path(pod_uid)? })
+    }
+
+    fn pod_path(&self, pod_uid: &str) -> Result<PathBuf, OwnTreeError> {
+        let directory = format!("pod{pod_uid}");
+        match place::pod_uid(&directory) {
+            Some(read) if read == pod_uid => Ok(self.tree.root.join(directory)),
+            _ => Err(OwnTreeError::Name { name: pod_uid.to_owned() }),
+        }
     }
 
     /// A new pod, or the one that is there.
     pub fn pod(&self, pod_uid: &str) -> Result<PodCgroup, OwnTreeError> {
-        let directory = format!("pod{pod_uid}");
-        if place::pod_uid(&directory).as_deref() != Some(pod_uid) {
-            return Err(OwnTreeError::Name { name: pod_uid.to_owned() });
-        }
-        let path = self.tree.root.join(directory);
+        let path = self.pod_path(pod_uid)?;
         self.tree.create(&path)?;
         self.tree.distribute(&path)?;
         Ok(PodCgroup { tree: Arc::clone(&self.tree), path })

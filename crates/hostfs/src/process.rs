@@ -58,6 +58,9 @@ struct Seen {
     memory: ProcessMemory,
 }
 
+/// What a process of ours is called that is to become a job's, from its birth to its exec: its memory is still our own.
+pub const FORKER_COMM: &str = "jobmeter:fork";
+
 /// More than a node's processes: what has ended goes when it is reached.
 const MOST_SEEN: usize = 8192;
 
@@ -68,9 +71,9 @@ impl Scanner {
         Self { proc: host.proc.clone(), tick_ns, path, name, buffer, seen: HashMap::new() }
     }
 
-    /// `None`: no such process (any more).
+    /// `None`: no such process (any more), or one that has not become what it is to be ([`FORKER_COMM`]).
     pub fn read(&mut self, pid: i32) -> Result<Option<ProcessSample>, ReadError> {
-        let Some(stat) = self.parse(pid, "stat", stat)? else { return Ok(None) };
+        let Some(stat) = self.parse(pid, "stat", stat)?.filter(|stat| stat.comm != FORKER_COMM) else { return Ok(None) };
         let memory = self.memory(pid, &stat)?;
         let mut cpu_ns = stat.utime.saturating_add(stat.stime).saturating_mul(self.tick_ns);
         if stat.num_threads == 1 {

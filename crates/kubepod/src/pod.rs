@@ -47,8 +47,18 @@ pub fn api_pod(pod: &Pod) -> Result<ApiPod, MapError> {
 }
 
 /// The UID that the pod's cgroup bears on its node: for a static pod it is not the one of the API object.
+///
+/// Anybody may write the annotation; only of a pod that its node manages, and in the form that kubelets give it, is it
+/// believed. Otherwise a pod could take the identity of another one.
 pub fn kubelet_uid(pod: &ApiPod) -> &str {
-    pod.annotations.get(MIRROR).map_or(&pod.uid, |hash| hash)
+    let of_node = pod.owner.as_ref().is_some_and(|owner| owner.api_version == "v1" && owner.kind == "Node");
+    let hash = pod.annotations.get(MIRROR).filter(|hash| of_node && is_hash(hash));
+    hash.unwrap_or(&pod.uid)
+}
+
+/// Never the UID of an object of the API server, which has dashes.
+fn is_hash(text: &str) -> bool {
+    text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
 fn annotations(meta: &ObjectMeta) -> BTreeMap<String, String> {

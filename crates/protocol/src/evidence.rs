@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ContainerKind, Method};
 
+/// How many runs of containers one piece of evidence keeps; a join keeps the newest. What is cut away is in the pod's total.
+pub const MAX_CONTAINERS: usize = 512;
 /// How many processes and gaps one piece of evidence keeps; a join keeps the most expensive and the first.
 pub const MAX_PROCESSES: usize = 32;
 pub const MAX_GAPS: usize = 64;
@@ -26,7 +28,7 @@ pub struct PodEvidence {
     pub stage: Stage,
     /// One for each life of the pod's cgroup; the pod's total is their sum.
     pub segments: Vec<Segment>,
-    /// Key: `container_id`.
+    /// Key: `container_id`. The newest [`MAX_CONTAINERS`] runs.
     pub containers: Vec<ContainerEvidence>,
     /// Key: `(pid, start_ticks)`. The most expensive ones only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

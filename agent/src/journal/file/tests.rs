@@ -166,3 +166,23 @@ fn after_a_failed_write_the_next_one_finds_a_clean_end() {
     }
     assert_eq!(replayed(&directory), [("a".to_owned(), 1), ("c".to_owned(), 1)]);
 }
+
+#[test]
+fn nobody_else_may_read_the_journal_or_what_was_put_aside() {
+    use std::os::unix::fs::PermissionsExt;
+    let above = TempDir::new().unwrap();
+    let directory = above.path().join("agent");
+    fs::create_dir(&directory).unwrap();
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).unwrap();
+    for _ in 0..2 {
+        drop(FileJournal::open(&directory, 1 << 20).unwrap());
+        fs::write(directory.join(JOURNAL), b"rubbish\n").unwrap();
+        fs::set_permissions(directory.join(JOURNAL), fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    drop(FileJournal::open(&directory, 1 << 20).unwrap());
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&directory), 0o700);
+    let files: Vec<_> = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(files.contains(&directory.join(QUARANTINE)));
+    assert!(files.iter().all(|file| mode(file) == 0o600), "{files:?}");
+}

@@ -87,9 +87,13 @@ impl Bench {
             }
         }
         let waited_cpu_seconds = waited_cpu_seconds()? - before;
-        let records = of_pods(&self.stack.coordinator, &pods, since).await?;
+        let gathered = of_pods(&self.stack.coordinator, &pods, since).await;
+        if !gathered.missing.is_empty() {
+            let why = gathered.why_missing(self.stack.store_trouble.borrow().as_deref());
+            bail!("the record of {} could not be stored: {why}", trial.what);
+        }
         let confession = trial.tell.as_deref().map(read_confession).transpose()?;
-        Ok(Outcome { records, waited_cpu_seconds, confession })
+        Ok(Outcome { records: gathered.records, waited_cpu_seconds, confession })
     }
 
     /// Ends what runs, at once, and takes its cgroups away. Events are taken meanwhile: the executor waits for its readers.

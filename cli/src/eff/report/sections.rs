@@ -75,8 +75,9 @@ pub(super) fn time(page: &mut Page<'_>, records: &[Record], now: Timestamp) -> i
             let running = records.iter().any(|record| record.time.finished.is_none());
             let end = records.iter().filter_map(|record| record.time.finished).max().filter(|_| !running).unwrap_or(now);
             let wall = crate::output::seconds(end.duration_since(started).as_secs_f64());
-            let pods = Pods(records).pod_seconds().map(crate::output::seconds).unwrap_or_default();
-            format!("{wall} from {}, {pods} of pod time", human(started))
+            let pods = Pods(records).pod_seconds().map(crate::output::seconds);
+            let pods = pods.map(|pods| format!(", {pods} of pod time")).unwrap_or_default();
+            format!("{wall} from {}{pods}", human(started))
         }
     };
     page.lines("Ran", [line])
@@ -88,7 +89,7 @@ pub(super) fn cpu(page: &mut Page<'_>, records: &[Record]) -> io::Result<()> {
         return page.lines("CPU", ["not measured".to_owned()]);
     };
     let mut first = page.figure(cpu, Cell::Seconds);
-    let (user, system) = (pods.sum(|usage| usage.cpu_user_seconds), pods.sum(|usage| usage.cpu_system_seconds));
+    let (user, system) = (pods.whole_sum(|usage| usage.cpu_user_seconds), pods.whole_sum(|usage| usage.cpu_system_seconds));
     // cgroup v1 splits by ticks of the clock: of a short job it has seen neither.
     if let (Some(user), Some(system)) = (user, system)
         && user.value + system.value > 0.0

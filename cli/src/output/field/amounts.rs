@@ -24,7 +24,7 @@ pub(super) const CPU: &[Field] = &[
         about: "CPU time in user mode",
         is_number: true,
         needs_pods: true,
-        get: |row, _| Value::figure(row.pods().sum(|usage| usage.cpu_user_seconds), Cell::Seconds),
+        get: |row, _| Value::figure(row.pods().whole_sum(|usage| usage.cpu_user_seconds), Cell::Seconds),
     },
     Field {
         name: "SystemCPU",
@@ -34,7 +34,7 @@ pub(super) const CPU: &[Field] = &[
         about: "CPU time in the kernel",
         is_number: true,
         needs_pods: true,
-        get: |row, _| Value::figure(row.pods().sum(|usage| usage.cpu_system_seconds), Cell::Seconds),
+        get: |row, _| Value::figure(row.pods().whole_sum(|usage| usage.cpu_system_seconds), Cell::Seconds),
     },
     Field {
         name: "Overhead",

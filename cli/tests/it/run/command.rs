@@ -136,3 +136,30 @@ fn a_second_process_on_the_same_data_directory_is_told_whose_lock_it_is() {
     child.signal(Signal::SIGTERM);
     assert_eq!(child.wait().unwrap().code(), Some(143));
 }
+
+#[test]
+fn what_could_not_be_executed_has_no_memory_of_ours_and_gets_no_advice() {
+    let place = Place::new();
+    for command in ["no-such-command-anywhere", "/etc/passwd"] {
+        let output = place.run(&["--", command]);
+        let said = told(&output);
+        assert!(said.contains("no advice: it could not be executed") && !said.contains("request "), "{said}");
+    }
+    for record in place.records() {
+        assert_eq!(record.usage.rss_peak_bytes, None, "{record:#?}");
+        assert!(record.processes.is_empty(), "{record:#?}");
+    }
+}
+
+#[test]
+fn no_process_of_ours_is_counted_as_the_commands() {
+    let place = Place::new();
+    for _ in 0..20 {
+        assert!(place.run(&["-q", "--", "true"]).status.success());
+    }
+    for record in place.records() {
+        let commands: Vec<_> = record.processes.iter().map(|process| process.command.as_str()).collect();
+        assert!(!commands.iter().any(|command| command.contains("jobmeter")), "{commands:?}");
+        assert!(record.usage.rss_peak_bytes.is_none_or(|rss| rss.value < 4 << 20), "{:?}", record.usage);
+    }
+}

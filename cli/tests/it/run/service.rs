@@ -111,3 +111,52 @@ fn an_address_that_others_can_reach_is_refused() {
     assert_eq!(output.status.code(), Some(64));
     assert!(told(&output).contains("--allow-remote"), "{}", told(&output));
 }
+
+#[test]
+fn refused_submissions_are_counted_and_all_are_told_in_json() {
+    let place = Place::new();
+    let service = Service::start(&place);
+    let token = std::fs::read_to_string(place.data().join("token")).unwrap();
+    assert_eq!(service.ask("POST", "/v1/jobs", Some("wrong"), "").0, 401);
+    assert_eq!(service.ask("POST", "/v1/jobs", Some(&token), "kind: Pod\n").0, 400);
+    let twice = job("twice", "", "exit 0") + &job("twice", "", "exit 0");
+    assert_eq!(service.ask("POST", "/v1/jobs", Some(&token), &twice).0, 409);
+    // Announced and not sent: nobody waits for it.
+    let mut stream = TcpStream::connect(&service.address).unwrap();
+    let head = format!("POST /v1/jobs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Length: 99999999\r\n\r\n");
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut answer = BufReader::new(stream);
+    let mut status = String::new();
+    answer.read_line(&mut status).unwrap();
+    assert!(status.contains(" 413 "), "{status}");
+    let body = answer.lines().map(Result::unwrap).find(|line| line.starts_with('{')).unwrap();
+    assert!(body.contains("\"error\":\"the body is larger than "), "{body}");
+
+    let (_, metrics) = service.ask("GET", "/metrics", None, "");
+    for code in [400, 401, 409, 413] {
+        let line = format!("jobmeter_coordinator_requests_refused_total{{code=\"{code}\"}} 1");
+        assert!(metrics.contains(&line), "{line} is not in {metrics}");
+    }
+    assert_eq!(service.stop(), Some(0));
+}
+
+#[test]
+fn a_job_that_runs_shows_figures_within_seconds() {
+    let place = Place::new();
+    let service = Service::start(&place);
+    let file = place.file("f.yaml", &job("long", "", "i=0; while :; do i=$((i+1)); done"));
+    assert!(submit(&place, &["-f", file.to_str().unwrap()]).status.success());
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(8);
+    let (mut live, mut stored) = (false, false);
+    while !(live && stored) && std::time::Instant::now() < until {
+        let has = |text: &str, key: &str| {
+            let values: Vec<serde_json::Value> = serde_json::from_str(text).unwrap_or_default();
+            values.iter().any(|value| !value.pointer(key).unwrap_or(&serde_json::Value::Null).is_null())
+        };
+        live = has(&service.ask("GET", "/v1/live", None, "").1, "/cpu_cores");
+        let acct = place.jobmeter("acct").args(["--pods", "-o", "json"]).output().unwrap();
+        stored = has(&String::from_utf8_lossy(&acct.stdout), "/usage/memory_peak_bytes");
+    }
+    assert!(live && stored, "live: {live}, stored: {stored}");
+    assert_eq!(service.stop(), Some(0));
+}

@@ -2,29 +2,23 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use jobmeter_decide::local::{Ending, RunKey};
-use jobmeter_hostfs::own_tree::{ContainerCgroup, OwnTreeError};
+use jobmeter_hostfs::own_tree::ContainerCgroup;
 use jobmeter_protocol::ExitStatus;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 use tracing::warn;
 
 use super::Streams;
 use super::child::{self, Waited};
 use super::clock::Clock;
+use super::leftovers;
 use super::spawner::{CannotStart, Spawner, Start, Started, chain};
-
-/// A killed process that is in the kernel (a hung mount) may take for ever; nothing waits longer for it.
-const LEFTOVER_PATIENCE: Duration = Duration::from_secs(10);
-/// The kernel tells nobody on cgroup v1 that a cgroup is empty; there are hardly ever any leftovers to poll for.
-const LEFTOVER_POLL: Duration = Duration::from_millis(2);
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum RunSignal {
@@ -70,7 +64,8 @@ impl Runner {
         let waited = process.wait(started.pidfd, &mut signals, started.cgroup.as_ref()).await;
         let ended = self.clock.now();
         if let Some(cgroup) = &started.cgroup {
-            kill_leftovers(cgroup).await;
+            // A container is over when its first process is; what that left behind goes with it.
+            leftovers::kill(cgroup.path(), || cgroup.kill()).await;
         }
         let waited = waited.unwrap_or_else(|error| {
             warn!(error = &error as &dyn std::error::Error, pid = started.pid, "failed to wait for a container");
@@ -147,27 +142,6 @@ async fn has_ended(pid: Pid, pidfd: Option<OwnedFd>) -> io::Result<()> {
     }
     let wait = move || waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT);
     tokio::task::spawn_blocking(wait).await.map_err(io::Error::other)?.map(drop).map_err(io::Error::from)
-}
-
-/// A container is over when its first process is; what that left behind goes with it.
-async fn kill_leftovers(cgroup: &ContainerCgroup) {
-    let give_up = Instant::now() + LEFTOVER_PATIENCE;
-    loop {
-        match cgroup.kill() {
-            Ok(false) => return,
-            Ok(true) if Instant::now() < give_up => tokio::time::sleep(LEFTOVER_POLL).await,
-            Ok(true) => {
-                warn!(cgroup = %cgroup.path().display(), "killed processes do not end");
-                return;
-            }
-            Err(error) => return report(&error, cgroup),
-        }
-    }
-}
-
-fn report(error: &OwnTreeError, cgroup: &ContainerCgroup) {
-    let cgroup = cgroup.path().display();
-    warn!(error = error as &dyn std::error::Error, %cgroup, "failed to kill what a container left behind");
 }
 
 /// Nobody there to signal is what was wanted.

@@ -24,11 +24,11 @@ pub(super) async fn settle(pod: PodKey, uid: String, cgroups: Option<OwnTree>, a
 }
 
 /// A cgroup stays busy for as long as a killed process takes to end.
-async fn remove(tree: &OwnTree, uid: &str) {
+pub(super) async fn remove(tree: &OwnTree, uid: &str) {
     let give_up = Instant::now() + PATIENCE;
     loop {
         let (tree, pod_uid) = (tree.clone(), uid.to_owned());
-        let removed = tokio::task::spawn_blocking(move || tree.pod(&pod_uid).and_then(|pod| pod.remove())).await;
+        let removed = tokio::task::spawn_blocking(move || tree.known_pod(&pod_uid).and_then(|pod| pod.remove())).await;
         match removed {
             Ok(Ok(())) => return,
             Ok(Err(error)) if error.is_busy() && Instant::now() < give_up => tokio::time::sleep(POLL).await,
@@ -40,19 +40,6 @@ async fn remove(tree: &OwnTree, uid: &str) {
                 warn!(error = &error as &dyn std::error::Error, pod_uid = uid, "failed to remove the cgroups of a pod");
                 return;
             }
-        }
-    }
-}
-
-/// Of an earlier process that was killed: those without a process in them.
-pub(super) fn clear_leftovers(tree: &OwnTree) {
-    let uids = tree.pods().unwrap_or_else(|error| {
-        warn!(error = &error as &dyn std::error::Error, "failed to look for cgroups of an earlier run");
-        Vec::new()
-    });
-    for uid in uids {
-        if let Err(error) = tree.pod(&uid).and_then(|pod| pod.remove()) {
-            warn!(error = &error as &dyn std::error::Error, pod_uid = uid, "the cgroup of an earlier run is still in use");
         }
     }
 }

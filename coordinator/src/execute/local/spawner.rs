@@ -123,8 +123,10 @@ fn spawn(start: Start, forker: &Forker, clock: Clock) -> Result<Started, CannotS
 fn spawn_into(start: &Start, forker: &Forker, log: Option<&File>, clock: Clock) -> Result<Started, CannotStart> {
     let cgroup = start.cgroups.as_ref().map(|tree| make_cgroup(tree, start)).transpose()?;
     // Where it fails, the cgroup stays for the agent to read; it goes with the pod's.
+    // Before it is born: until somebody has answered, a short command has ended.
+    let at = clock.now();
     let Born { pid, rss_floor_bytes } = execute(start, forker, cgroup.as_ref(), log)?;
-    Ok(Started { pid, rss_floor_bytes, at: clock.now(), pidfd: pidfd::open(pid).ok(), cgroup })
+    Ok(Started { pid, rss_floor_bytes, at, pidfd: pidfd::open(pid).ok(), cgroup })
 }
 
 fn make_cgroup(tree: &OwnTree, start: &Start) -> Result<ContainerCgroup, OwnTreeError> {

@@ -15,10 +15,11 @@ use super::clock::Clock;
 use super::job_book::JobBooks;
 use super::pod_book::PodBook;
 use super::run::{RunReport, RunSignal, RunStarted, Runner};
-use super::settle::{clear_leftovers, settle};
+use super::settle::settle;
 use super::spawner::{Spawner, Start};
 use super::{
-    Command, ExecutorEvent, JobRef, LocalOptions, NodeAgent, Overview, PodNews, SubmitError, WaitingPods, identity, logs,
+    Command, ExecutorEvent, JobRef, LocalOptions, NodeAgent, Overview, PodNews, SubmitError, WaitingPods, identity, leftovers,
+    logs,
 };
 use crate::world::LocalEvent;
 
@@ -84,7 +85,7 @@ impl Executor {
     /// die with this process.
     pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Command>, token: CancellationToken) -> anyhow::Result<()> {
         if let Some(tree) = self.options.cgroups.clone() {
-            tokio::task::spawn_blocking(move || clear_leftovers(&tree)).await?;
+            leftovers::clear(&tree, &self.outlets.agent).await;
         }
         let mut overview = tokio::time::interval(OVERVIEW_PERIOD);
         loop {

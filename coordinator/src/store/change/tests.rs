@@ -52,7 +52,7 @@ fn a_record_closes_when_both_witnesses_have_said_their_last_word() {
     assert_eq!(pod.record.identity.job.kind, "CronJob");
     assert_eq!(told.iter().map(|told| told.closed).collect::<Vec<_>>(), [None, None, None, Some(Ending::Whole)]);
     // The exit is told once, and it is the node's moment of it.
-    assert_eq!(told.iter().filter_map(|told| told.exit_known).collect::<Vec<_>>(), [example::at(1.16)]);
+    assert_eq!(told.iter().flat_map(|told| told.exits.clone()).collect::<Vec<_>>(), [example::at(1.16)]);
 }
 
 #[test]
@@ -107,6 +107,47 @@ fn nothing_is_written_of_a_pod_that_nobody_knew() {
 fn a_record_is_not_given_up_when_its_last_reading_came_in_the_same_moment() {
     let pod = final_pod([evidence(Stage::Final), PodChange::Close(Ending::Missing(Missing::AgentSilent))]);
     assert_eq!((pod.state, pod.record.quality), (State::Complete, Quality::Complete { notes: vec![] }));
+}
+
+#[test]
+fn every_exit_of_a_container_is_told_once_and_also_while_the_pod_still_runs() {
+    let report = |ids: &[(&str, f64)], stage| {
+        let containers = ids.iter().map(|(id, ended)| example::container(id, None, 1.0, *ended, None)).collect();
+        PodChange::Evidence(Box::new(PodEvidence { stage, containers, ..example::evidence() }))
+    };
+    let (first, second, third) = (("aa", 1.5), ("bb", 2.5), ("cc", 3.5));
+    let (_, told) = after([
+        api(PodPhase::Running),
+        report(&[first], Stage::Running),
+        report(&[first, second], Stage::Running),
+        report(&[first], Stage::Running),
+        report(&[first, second, third], Stage::Final),
+        api(PodPhase::Succeeded),
+    ]);
+    let exits: Vec<_> = told.iter().flat_map(|told| told.exits.clone()).collect();
+    assert_eq!(exits, [example::at(1.5), example::at(2.5), example::at(3.5)]);
+}
+
+#[test]
+fn a_node_cannot_speak_for_a_pod_of_another_node() {
+    let foreign = PodChange::Evidence(Box::new(PodEvidence { node: "node-b".into(), ..example::evidence() }));
+    let placed = final_pod([api(PodPhase::Running)]);
+    let why = refusal(Some(&placed), &foreign).unwrap();
+    assert_eq!(why, "the pod is on node \"node-a\", not on \"node-b\"");
+    assert_eq!(refusal(Some(&placed), &evidence(Stage::Final)), None);
+    // Nor where only the right node has spoken yet.
+    assert!(refusal(Some(&final_pod([evidence(Stage::Running)])), &foreign).unwrap().contains("told of this pod already"));
+    assert_eq!(refusal(None, &foreign), None);
+}
+
+#[test]
+fn what_a_wrong_node_said_before_the_api_server_spoke_is_dropped() {
+    let foreign = PodChange::Evidence(Box::new(PodEvidence { node: "node-b".into(), ..example::evidence() }));
+    let pod = final_pod([foreign, api(PodPhase::Running)]);
+    assert_eq!((pod.state, &pod.known.evidence, pod.known.ended), (State::Open, &None, None));
+    assert_eq!(refusal(Some(&pod), &evidence(Stage::Final)), None);
+    let whole = apply(&pod.uid, Some(pod.clone()), evidence(Stage::Final), &assembly(), example::at(50.0)).unwrap();
+    assert_eq!(whole.after.known.evidence.unwrap().node, "node-a");
 }
 
 #[test]

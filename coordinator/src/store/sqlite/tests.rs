@@ -64,6 +64,25 @@ fn what_is_acknowledged_is_synced_to_the_disk() {
 }
 
 #[test]
+fn counting_and_retention_use_an_index_and_not_the_whole_table() {
+    let files = tempfile::tempdir().unwrap();
+    let engine = Sqlite::open(&files.path().join("jobmeter.db")).unwrap();
+    let plan = |sql: &str| -> String {
+        let mut explain = engine.connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let parameters = vec![Value::Integer(1); explain.parameter_count()];
+        let steps = explain.query_map(rusqlite::params_from_iter(parameters), |row| row.get::<_, String>(3)).unwrap();
+        steps.map(Result::unwrap).collect::<Vec<_>>().join("; ")
+    };
+    for (sql, expected) in [
+        (records::TOTALS, "SCAN pods USING COVERING INDEX pods_quality"),
+        (super::super::retention::AGED, "SEARCH pods USING INDEX pods_closed (<expr><?)"),
+        (super::super::retention::OLDEST, "SCAN pods USING INDEX pods_closed"),
+    ] {
+        assert_eq!(plan(sql), expected);
+    }
+}
+
+#[test]
 fn a_file_name_of_any_kind_can_be_opened_as_immutable() {
     let files = tempfile::tempdir().unwrap();
     let path = files.path().join("100% of?it#all.db");

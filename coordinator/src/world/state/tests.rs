@@ -67,13 +67,30 @@ fn a_pod_that_may_be_a_job_is_stored_only_when_it_is_one_and_its_agent_is_told()
         let effects = after(&mut world, Event::PodApplied(pod(uid, Some(worker()))));
         assert_eq!((effects.changes, effects.lookups.len()), (vec![], 1));
     }
-    assert_eq!(resolved(&mut world, "b", Some(vec![worker()])).changes, []);
+    assert_eq!(resolved(&mut world, "b", Some(vec![worker()])).changes, [Change::Discard { uid: "b".into() }]);
     assert_eq!(stored_owners(&resolved(&mut world, "a", Some(vec![worker(), job()]))), [Some(2)]);
     assert_eq!(world.meter(), &BTreeMap::from([("node-a".to_owned(), BTreeSet::from(["a".to_owned()]))]));
     assert_eq!(world.pods(), 1);
     let gone = after(&mut world, Event::PodGone { uid: "a".into(), last: None });
     assert_eq!(gone.changes, [Change::Vanished { uid: "a".into() }]);
     assert!(world.meter().is_empty());
+}
+
+#[test]
+fn a_pod_that_is_no_job_by_its_chain_loses_the_record_that_it_had_meanwhile() {
+    let mut world = world();
+    let mut restarted = pod("a", Some(worker()));
+    restarted.pod.restart_policy = RestartPolicy::OnFailure;
+    assert_eq!(stored_owners(&after(&mut world, Event::PodApplied(restarted.clone()))), [None]);
+    let discard = [Change::Discard { uid: "a".into() }];
+    assert_eq!(resolved(&mut world, "a", Some(vec![worker()])).changes, discard);
+    // Nor does its next change bring it back.
+    assert_eq!(after(&mut world, Event::PodApplied(restarted.clone())), Effects::default());
+    after(&mut world, Event::PodGone { uid: "a".into(), last: Some(restarted.clone()) });
+    // One that went before its chain was known is no job either.
+    after(&mut world, Event::PodApplied(restarted));
+    after(&mut world, Event::PodGone { uid: "a".into(), last: None });
+    assert_eq!(resolved(&mut world, "a", Some(vec![worker()])).changes, discard);
 }
 
 #[test]

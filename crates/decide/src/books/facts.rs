@@ -10,6 +10,7 @@ use super::{
     Options,
     observation::{Observation, Sample},
     pod::Pod,
+    view::was_read,
 };
 use crate::join::{join, join_reading, join_sampled};
 
@@ -54,7 +55,10 @@ impl Pod {
             Observation::Read(reading) => self.read(*reading),
             Observation::Gone { segment, reading, at } => {
                 let first = self.gone.insert(segment.clone());
-                let change = self.seen_segment(segment, at, reading.map(|reading| *reading));
+                let change = self.seen_segment(segment.clone(), at, reading.map(|reading| *reading));
+                if self.current.as_ref() == Some(&segment) {
+                    self.lose_sight();
+                }
                 if first { Change::Major } else { change }
             }
             Observation::Looked { segment, tree, pod, containers, at } => {
@@ -112,7 +116,15 @@ impl Pod {
 
     fn seen_segment(&mut self, id: SegmentId, at: Timestamp, reading: Option<Reading>) -> Change {
         if self.evidence.segments.iter().all(|segment| segment.id != id) {
+            self.lose_sight();
+            if !self.evidence.segments.is_empty() && !self.gone.contains(&id) {
+                self.gone.extend(self.current.take());
+                self.begin_again();
+            }
             self.current = Some(id.clone());
+        }
+        if reading.is_some() && self.current.as_ref() == Some(&id) {
+            self.out_of_sight = None;
         }
         let reading = reading.unwrap_or_else(|| empty_reading(NEVER));
         let segment = Segment { id, method: Method::Kernel, first_seen: at, reading };
@@ -133,6 +145,7 @@ impl Pod {
             }
             return Change::Minor;
         };
+        self.out_of_sight = None;
         let before = segment.reading.clone();
         join_reading(&mut segment.reading, &reading);
         if segment.reading == before { Change::Nothing } else { Change::Minor }
@@ -166,9 +179,23 @@ impl Pod {
     fn not_there(&mut self) -> Change {
         self.looking = false;
         match &self.current {
-            Some(current) if self.gone.insert(current.clone()) => Change::Major,
+            Some(current) if self.gone.insert(current.clone()) => {
+                self.lose_sight();
+                Change::Major
+            }
             _ => Change::Nothing,
         }
+    }
+
+    /// The cgroup went and was not read since this agent came back: what ran in it meanwhile, nobody can tell, unless the
+    /// journal says that nothing more was expected.
+    fn lose_sight(&mut self) {
+        if self.out_of_sight.take().is_none_or(|stage| stage >= Stage::Ended) {
+            return;
+        }
+        let last = self.evidence.segments.iter().find(|segment| Some(&segment.id) == self.current.as_ref());
+        let last_reading = last.filter(|segment| was_read(&segment.reading)).map(|segment| segment.reading.at);
+        self.add_gap(Gap::PodMissed { last_reading });
     }
 
     pub(super) fn finish(&mut self) -> Change {

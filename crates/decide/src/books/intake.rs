@@ -21,13 +21,8 @@ impl Books {
             self.pods.insert(uid.to_owned(), Entry::Ignored(Ignored::new(api, false, why)));
             return vec![Step::Idle(Idle::NotAJob(why))];
         }
-        let mut steps = Vec::new();
-        if matches!(observation, Observation::Wanted | Observation::Meter) {
-            steps.push(Step::ReadPod(uid.to_owned()));
-        }
         let pod = Box::new(Pod::new(uid, &self.options.node, now));
-        steps.extend(self.observe_tracked(pod, observation, now));
-        steps
+        self.observe_tracked(pod, observation, now)
     }
 
     fn no_reason_to_track(&self, uid: &str, observation: &Observation) -> Option<Idle> {
@@ -79,7 +74,9 @@ impl Books {
         if ignored.kernel {
             steps.push(Step::Follow { pod_uid: uid.to_owned(), on: true });
         }
-        steps.push(Step::ReadPod(uid.to_owned()));
+        if !matches!(observation, Observation::Wanted | Observation::Meter) {
+            steps.push(Step::ReadPod(uid.to_owned()));
+        }
         let mut pod = Box::new(Pod::new(uid, &self.options.node, now));
         pod.api = ignored.maybe.map(|api| *api);
         steps.extend(self.observe_tracked(pod, observation, now));
@@ -91,6 +88,8 @@ impl Books {
         let mut idle = Idle::Known;
         match &observation {
             Observation::Api(api) if !pod.claimed => match self.not_a_job(api) {
+                // An earlier life of this agent may have kept it because the coordinator had named it: let that one decide.
+                Some(NotAJob::Owners) if pod.restored && pod.has_evidence() => pod.claimed = true,
                 Some(why) => return self.drop_pod(&pod, Some(api), why),
                 None => pod.job = Job::Yes,
             },
@@ -121,7 +120,7 @@ impl Books {
             Observation::Meter => !pod.claimed,
             _ => false,
         };
-        if wanted_now && pod.has_evidence() && !pod.has_ended() {
+        if wanted_now && !pod.has_ended() {
             steps.push(Step::ReadPod(pod.uid.clone()));
         }
         let change = pod.learn(observation, &self.options, now);

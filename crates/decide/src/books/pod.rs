@@ -52,8 +52,12 @@ pub(super) struct Pod {
     pub(super) sampling: bool,
     pub(super) samples_before: u64,
     pub(super) live: Live,
-    /// The last gap was computed in an earlier life, from facts that are not in the journal.
-    pub(super) closed_before: bool,
+    /// Lives of the cgroup whose gaps were computed in an earlier life of this agent, from facts that are not in the journal.
+    pub(super) closed_before: BTreeSet<SegmentId>,
+    /// An earlier life of this agent kept its books.
+    pub(super) restored: bool,
+    /// What the journal says of it, until the cgroup is read again: what happened in between is not known.
+    pub(super) out_of_sight: Option<Stage>,
     stage: Stage,
 }
 
@@ -98,7 +102,9 @@ impl Pod {
             sampling: false,
             samples_before: 0,
             live: Live::default(),
-            closed_before: false,
+            closed_before: BTreeSet::new(),
+            restored: false,
+            out_of_sight: None,
             stage: Stage::Running,
         }
     }
@@ -122,12 +128,14 @@ impl Pod {
         self.journaled_revision = 1;
         self.journaled = Some(self.first_known);
         self.stage = self.evidence.stage;
+        self.restored = true;
         if self.evidence.stage == Stage::Final {
-            self.closed_before = true;
+            self.closed_before = self.evidence.segments.iter().map(|segment| segment.id.clone()).collect();
             self.final_since = Some(self.first_known);
             return Vec::new();
         }
-        self.evidence.gaps.retain(|gap| !matches!(gap, Gap::ContainerMissed { .. } | Gap::PodMissed { .. }));
+        self.out_of_sight = self.current.as_ref().map(|_here| self.evidence.stage);
+        self.evidence.gaps.retain(|gap| !matches!(gap, Gap::ContainerMissed { .. }));
         if let (Some(boot_id), None) = (earlier_boot, &self.current) {
             self.reboot(boot_id);
         }
@@ -137,7 +145,7 @@ impl Pod {
     /// The counters of that boot are gone; whatever the job used after the last reading is lost.
     fn reboot(&mut self, boot_id: String) {
         self.rebooted = true;
-        let lost = self.evidence.stage < Stage::Ended && !self.evidence.containers.is_empty();
+        let lost = self.evidence.stage < Stage::Ended;
         let gap = Gap::Rebooted { boot_id };
         if lost && !self.evidence.gaps.contains(&gap) {
             self.evidence.gaps.push(gap);
@@ -145,6 +153,20 @@ impl Pod {
         }
         let ids: Vec<SegmentId> = self.evidence.segments.iter().map(|segment| segment.id.clone()).collect();
         self.gone.extend(ids);
+    }
+
+    /// Its cgroup was made anew: what ended with the one before begins again.
+    pub(super) fn begin_again(&mut self) {
+        self.evidence.stage = Stage::Running;
+        self.stage = Stage::Running;
+        self.final_since = None;
+    }
+
+    /// The clock was set back: patience begins anew, and nothing is given up early.
+    pub(super) fn mind_the_clock(&mut self, now: Timestamp) {
+        self.first_known = self.first_known.min(now);
+        self.final_since = self.final_since.map(|since| since.min(now));
+        self.api_gone = self.api_gone.map(|since| since.min(now));
     }
 
     /// After [`Pod::learn`]: marks what changed. The stage is part of it, as it may come from any of the facts.

@@ -16,9 +16,11 @@ impl Books {
         let mut steps = Vec::new();
         let mut closed = Vec::new();
         let pace = self.options.pace;
+        self.started = self.started.min(now);
         let api_heard = self.synced && passed(self.started, pace.api_lag, now);
         for (uid, entry) in &mut self.pods {
             let Entry::Tracked(pod) = entry else { continue };
+            pod.mind_the_clock(now);
             if pod.rebooted && !pod.is_in_kernel() && !pod.has_ended() && passed(self.started, pace.reboot, now) {
                 let change = pod.finish();
                 pod.note(change, &self.options, now);
@@ -31,13 +33,13 @@ impl Books {
                 continue;
             }
             steps.extend(pod.react(&self.options, now));
-            if pod.unjournaled && pod.has_evidence() && pod.journaled.is_none_or(|at| passed(at, pace.journal, now)) {
+            if pod.unjournaled && pod.has_evidence() && pod.journaled.is_none_or(|at| is_due(at, pace.journal, now)) {
                 steps.push(pod.journal(now));
             }
             if pod.job == Job::Yes
                 && pod.unreported
                 && pod.has_evidence()
-                && passed(pod.reported.unwrap_or(pod.first_known), pace.report, now)
+                && is_due(pod.reported.unwrap_or(pod.first_known), pace.report, now)
             {
                 pod.revision += 1;
                 pod.journaled_revision = pod.revision;
@@ -93,6 +95,11 @@ fn is_orphan(pod: &Pod, api_lag: Duration, now: Timestamp) -> bool {
         && pod.api.is_none()
         && pod.has_evidence()
         && pod.final_since.is_some_and(|since| passed(since, api_lag, now))
+}
+
+/// What is only done again comes early rather than late: after the clock was set back it is due.
+fn is_due(since: Timestamp, interval: Duration, now: Timestamp) -> bool {
+    now < since || passed(since, interval, now)
 }
 
 pub(super) fn passed(since: Timestamp, patience: Duration, now: Timestamp) -> bool {

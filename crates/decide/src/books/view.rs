@@ -1,6 +1,6 @@
 //! The evidence of a pod as it is reported: computed from all facts at once, so that their order does not matter.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use jobmeter_protocol::{
     ApiContainer, ApiPod, ContainerEvidence, ContainerExit, ContainerKind, CpuCounters, Gap, Method, PodEvidence, Reading,
     RestartPolicy, Segment, SegmentId, Stage,
@@ -13,6 +13,8 @@ use super::{
     pod::Pod,
 };
 use crate::join::join;
+
+const API_RESOLUTION: SignedDuration = SignedDuration::from_secs(1);
 
 /// One run of a container, as the API names it.
 struct Run<'a> {
@@ -203,8 +205,9 @@ impl Pod {
             .filter(|container| container.reading.is_none() && (is_final || watched_to_its_end(&container.container_id)))
             .map(|container| Gap::ContainerMissed { container_id: container.container_id.clone() })
             .collect();
-        if is_final && !self.closed_before {
-            gaps.extend(view.segments.iter().filter_map(|segment| self.missed_end(segment, view, options)));
+        if is_final {
+            let closed_now = view.segments.iter().filter(|segment| !self.closed_before.contains(&segment.id));
+            gaps.extend(closed_now.filter_map(|segment| self.missed_end(segment, view, options)));
         }
         for gap in gaps {
             if !view.gaps.contains(&gap) {
@@ -225,7 +228,8 @@ impl Pod {
         }
         let last = segment.reading.at;
         let read_after = |container: &ContainerEvidence| {
-            let told = || self.run(&container.container_id).and_then(|run| run.finished);
+            // The API cuts its times off to whole seconds.
+            let told = || self.run(&container.container_id)?.finished?.checked_add(API_RESOLUTION).ok();
             self.end_of(container).or_else(told).is_some_and(|end| end <= last)
         };
         (!containers.all(read_after)).then_some(Gap::PodMissed { last_reading: Some(last) })
@@ -236,7 +240,7 @@ fn no_cgroup(options: &Options) -> SegmentId {
     SegmentId { boot_id: options.boot_id.clone(), cgroup_inode: 0 }
 }
 
-fn was_read(reading: &Reading) -> bool {
+pub(super) fn was_read(reading: &Reading) -> bool {
     reading.cpu.is_some() || reading.memory.is_some()
 }
 

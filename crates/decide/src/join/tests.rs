@@ -101,6 +101,33 @@ fn empty() -> PodEvidence {
     }
 }
 
+/// More runs than are kept, of which three such pieces have some in common: a stretch of all runs there ever were. What
+/// is known of each run differs from piece to piece; when it started does not, and of some nobody saw it.
+fn restarted_for_ever() -> impl Strategy<Value = PodEvidence> {
+    (0..MAX_CONTAINERS, 1..2 * MAX_CONTAINERS, at(), 1..20_usize).prop_map(|(first, count, at, every)| {
+        let run = |n: usize| {
+            let started = Timestamp::from_second(1_600_000_000 + (n / 3) as i64).unwrap();
+            ContainerEvidence {
+                // Not in the order of their starts, as in life.
+                container_id: format!("c{:04}", n * 7_919 % 10_007),
+                name: None,
+                kind: None,
+                attempt: 0,
+                segment: SegmentId { boot_id: "boot".into(), cgroup_inode: 1 },
+                method: Method::Kernel,
+                started: (!n.is_multiple_of(50)).then_some(started),
+                ended: n.is_multiple_of(every).then_some(at),
+                exit: None,
+                reading: None,
+                sampled: Sampled::default(),
+            }
+        };
+        let mut evidence = empty();
+        join(&mut evidence, &PodEvidence { containers: (first..first + count).map(run).collect(), ..empty() });
+        evidence
+    })
+}
+
 fn joined(a: &PodEvidence, b: &PodEvidence) -> PodEvidence {
     let mut out = a.clone();
     join(&mut out, b);
@@ -130,6 +157,38 @@ proptest! {
         }
         prop_assert!(both.stage >= a.stage);
     }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn what_is_cut_does_not_depend_on_the_order_of_arrival(
+        a in restarted_for_ever(), b in restarted_for_ever(), c in restarted_for_ever(),
+    ) {
+        prop_assert_eq!(joined(&a, &b), joined(&b, &a));
+        let both = joined(&joined(&a, &b), &c);
+        prop_assert_eq!(&both, &joined(&a, &joined(&b, &c)));
+        for piece in [&a, &b, &c] {
+            prop_assert!(!join(&mut both.clone(), piece), "a repeated report teaches nothing");
+        }
+    }
+}
+
+#[test]
+fn a_container_that_is_restarted_for_ever_does_not_grow_its_evidence_for_ever() {
+    let mut all = empty();
+    let run = |n: usize| {
+        let mut container = crate::example::container(&format!("c{n}"), None, n as f64, n as f64 + 1.0, None);
+        container.attempt = n as u32;
+        PodEvidence { containers: vec![container], ..empty() }
+    };
+    for n in 0..MAX_CONTAINERS + 10 {
+        join(&mut all, &run(n));
+    }
+    assert_eq!(all.containers.len(), MAX_CONTAINERS);
+    assert_eq!(all.containers.iter().map(|container| container.attempt).min(), Some(10), "the newest stay");
+    assert!(!join(&mut all, &run(3)), "an old report does not bring an old run back");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io,
-    os::unix::fs::MetadataExt,
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
     path::{Path, PathBuf},
 };
 
@@ -15,7 +15,7 @@ use nix::{
 use super::{Hierarchy, Mode, Refusal, Tree, tree::create, v2};
 use crate::{
     HostRoot,
-    cgroup::{Layout, Version},
+    cgroup::{Layout, Version, place},
 };
 
 /// How many processes of ours may have a tree on one machine at once.
@@ -27,6 +27,18 @@ pub(super) fn establish(host: &HostRoot, name: &str) -> Result<Tree, Refusal> {
         Version::V1 | Version::Hybrid => v1(&layout, name),
         Version::V2 => v2::establish(host, layout.watched(), name),
     }
+}
+
+/// `jobmeter-<number>`: the number stands for the directory, so that whoever uses it next finds the tree again. It is the same
+/// in every release: 64-bit FNV-1a of the device and of the path without links.
+pub(super) fn name_for(directory: &Path) -> io::Result<String> {
+    const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0100_0000_01b3;
+    let path = fs::canonicalize(directory)?;
+    let device = fs::metadata(&path)?.dev().to_le_bytes();
+    let bytes = device.iter().chain(path.as_os_str().as_bytes());
+    let number = bytes.fold(OFFSET, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(PRIME));
+    Ok(format!("{}-{number}", place::LOCAL_ROOT))
 }
 
 fn v1(layout: &Layout, name: &str) -> Result<Tree, Refusal> {

@@ -77,6 +77,20 @@ fn cpu_of_a_single_thread_is_finer_than_a_tick() {
 }
 
 #[test]
+fn a_child_that_has_not_executed_its_command_yet_is_not_counted_as_the_job() {
+    let tree = tempfile::tempdir().unwrap();
+    let host = HostRoot::at(tree.path());
+    fs::create_dir_all(host.proc.join("42")).unwrap();
+    let stat = |name: &str| format!("42 ({name}) S 1 1 1 0 -1 0 0 0 0 0 3 2 0 0 20 0 1 0 777 0 0 {}\n", "0 ".repeat(30));
+    fs::write(host.proc.join("42/status"), "VmHWM:\t    6048 kB\n").unwrap();
+    let mut scanner = Scanner::new(&host);
+    fs::write(host.proc.join("42/stat"), stat(FORKER_COMM)).unwrap();
+    assert_eq!(scanner.read(42).unwrap(), None);
+    fs::write(host.proc.join("42/stat"), stat("true")).unwrap();
+    assert!(scanner.read(42).unwrap().is_some());
+}
+
+#[test]
 fn a_command_line_is_cut_at_a_character() {
     assert_eq!(status::command_line(b"sh\0-c\0echo\0\0", 100), "sh -c echo");
     assert_eq!(status::command_line("ab\u{e9}cd".as_bytes(), 3), "ab");

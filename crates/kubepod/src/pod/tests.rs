@@ -124,10 +124,33 @@ fn an_unreadable_quantity_costs_its_figure_and_not_the_pod() {
     assert_eq!(main.resources.memory_request_bytes, Some(64 << 20));
 }
 
+const HASH: &str = "0123456789abcdef0123456789abcdef";
+
+fn mirror(value: &str, owner: &Value) -> ApiPod {
+    mapped(json!({"metadata": {
+        "name": "etcd", "namespace": "kube-system", "uid": "c",
+        "annotations": {"kubernetes.io/config.mirror": value}, "ownerReferences": [owner]
+    }}))
+}
+
+fn node() -> Value {
+    json!({"apiVersion": "v1", "kind": "Node", "name": "node-1", "uid": "n", "controller": true})
+}
+
 #[test]
 fn a_static_pod_is_found_by_the_uid_that_its_kubelet_gave_it() {
-    let pod = mapped(json!({"metadata": {
-        "name": "etcd", "namespace": "kube-system", "uid": "c", "annotations": {"kubernetes.io/config.mirror": "0123abcd"}
-    }}));
-    assert_eq!(kubelet_uid(&pod), "0123abcd");
+    assert_eq!(kubelet_uid(&mirror(HASH, &node())), HASH);
+}
+
+#[test]
+fn a_pod_cannot_take_the_identity_of_another_by_an_annotation() {
+    let job = json!({"apiVersion": "batch/v1", "kind": "Job", "name": "node-1", "uid": "n", "controller": true});
+    let other_group = json!({"apiVersion": "example.com/v1", "kind": "Node", "name": "node-1", "uid": "n", "controller": true});
+    let no_controller = json!({"apiVersion": "v1", "kind": "Node", "name": "node-1", "uid": "n"});
+    for owner in [job, other_group, no_controller] {
+        assert_eq!(kubelet_uid(&mirror(HASH, &owner)), "c", "{owner}");
+    }
+    for value in ["8f9c1f0e-5a4e-4a7e-9b7e-111111111111", "0123abcd", "", "../../0123456789abcdef0123456789a"] {
+        assert_eq!(kubelet_uid(&mirror(value, &node())), "c", "{value}");
+    }
 }

@@ -1,12 +1,14 @@
 //! The forker's side: one thread, one order at a time, until the other end closes.
 
+use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
+use jobmeter_hostfs::process::FORKER_COMM;
 use nix::libc;
-use nix::sys::prctl::set_pdeathsig;
+use nix::sys::prctl::{set_name, set_pdeathsig};
 use nix::sys::signal::{SigSet, Signal};
 
 use super::child;
@@ -21,6 +23,8 @@ pub(super) fn serve(socket: UnixStream) -> i32 {
 }
 
 fn take_orders(socket: &UnixStream) -> io::Result<()> {
+    // Its children bear the name until they execute their commands: by it a sampler leaves them out.
+    set_name(&CString::new(FORKER_COMM)?)?;
     let parent = nix::unistd::getppid();
     // Also where the parent is killed and somebody else still holds its end of the socket.
     set_pdeathsig(Signal::SIGKILL)?;

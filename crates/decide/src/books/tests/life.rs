@@ -210,3 +210,33 @@ fn beyond_the_limit_unclaimed_evidence_goes_before_that_of_jobs() {
     assert!(steps.contains(&Step::Forget { pod_uid: "stranger".into(), why: Forgotten::NoRoom }), "{steps:?}");
     assert!(books.evidence(UID).is_some());
 }
+
+#[test]
+fn a_pod_that_only_the_api_knows_is_said_to_be_unknown_when_the_coordinator_asks() {
+    let mut books = books();
+    feed(&mut books, [api()]);
+    for _ in 0..2 {
+        assert!(feed(&mut books, [Observation::Wanted]).contains(&Step::ReadPod(UID.into())));
+        assert!(feed(&mut books, [Observation::NotThere]).contains(&Step::SayUnknown(UID.into())));
+    }
+    let steps = feed(&mut books, short_job());
+    assert!(steps.contains(&report()), "it may come all the same");
+}
+
+#[test]
+fn a_clock_that_was_set_back_delays_no_report_and_gives_nothing_up_early() {
+    let mut books = books();
+    feed(&mut books, [api()].into_iter().chain(short_job().into_iter().take(3)));
+    books.tick(ms(3_600_000));
+    feed(&mut books, [Observation::Read(reading(32_000, 1_000, 9))]);
+    let steps = books.tick(ms(2_000));
+    assert!(steps.contains(&Step::Journal(UID.into())) && steps.contains(&report()), "{steps:?}");
+    for observation in short_job() {
+        books.observe("stranger", observation, ms(7_200_000));
+    }
+    books.tick(ms(0));
+    books.tick(ms(3_599_000));
+    assert!(books.evidence("stranger").is_some());
+    books.tick(ms(3_601_000));
+    assert!(books.evidence("stranger").is_none(), "an hour after the step nobody has claimed it");
+}

@@ -22,8 +22,8 @@ fn observations() -> Vec<Observation> {
     let mut pod = example::api_pod();
     pod.containers.push(example::api_container("second", "bb", 0));
     for container in &mut pod.containers {
-        // All within the first second, and the API counts in whole ones.
-        (container.started, container.finished) = (Some(ms(0)), Some(ms(0)));
+        // The API counts in whole seconds, and only an end that lies more than one before a reading is certain.
+        (container.started, container.finished) = (Some(ms(-1_000)), Some(ms(-1_000)));
     }
     vec![
         appeared(),
