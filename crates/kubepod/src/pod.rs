@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use jobmeter_protocol::{ApiContainer, ApiPod, ContainerKind, OwnerRef, PodPhase, RestartPolicy};
 use k8s_openapi::{
     api::core::v1::{ContainerStatus, Pod, PodSpec, PodStatus},
@@ -41,9 +41,16 @@ pub fn api_pod(pod: &Pod) -> Result<ApiPod, MapError> {
         reason: status.reason.clone().filter(|reason| !reason.is_empty()),
         created: meta.creation_timestamp.as_ref().map(|time| time.0),
         scheduled: scheduled(status),
-        deletion_requested: meta.deletion_timestamp.as_ref().map(|time| time.0),
+        deletion_requested: deletion_requested(meta),
         containers: containers(spec, status),
     })
+}
+
+/// `deletionTimestamp` is when the grace period will be over, not when somebody asked.
+fn deletion_requested(meta: &ObjectMeta) -> Option<Timestamp> {
+    let over = meta.deletion_timestamp.as_ref()?.0;
+    let grace = SignedDuration::from_secs(meta.deletion_grace_period_seconds.unwrap_or(0));
+    over.checked_sub(grace).ok()
 }
 
 /// The UID that the pod's cgroup bears on its node: for a static pod it is not the one of the API object.

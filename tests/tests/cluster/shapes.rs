@@ -160,12 +160,12 @@ fn services_have_no_records_unless_they_are_labelled() -> Result<()> {
     Installation::ensure(&cluster)?;
     let namespace = cluster.namespace("services")?;
     let name = namespace.name.as_str();
-    let deployment = |name: &str, labels: serde_json::Value| {
+    let deployment = |app: &str, labels: serde_json::Value| {
         let mut template = labels.clone();
-        template["app"] = json!(name);
+        template["app"] = json!(app);
         json!({
-            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": name},
-            "spec": {"replicas": 1, "selector": {"matchLabels": {"app": name}}, "template": {"metadata": {"labels": template}, "spec": {
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": app, "namespace": name},
+            "spec": {"replicas": 1, "selector": {"matchLabels": {"app": app}}, "template": {"metadata": {"labels": template}, "spec": {
                 "terminationGracePeriodSeconds": 0, "affinity": jobs::on_nodes(&["node-a", "node-b"]),
                 "containers": [jobs::shell("main", "sleep 600")],
             }}},

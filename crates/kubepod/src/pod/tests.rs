@@ -154,3 +154,12 @@ fn a_pod_cannot_take_the_identity_of_another_by_an_annotation() {
         assert_eq!(kubelet_uid(&mirror(value, &node())), "c", "{value}");
     }
 }
+
+#[test]
+fn a_deletion_was_asked_for_its_grace_period_before_the_deletion_timestamp() {
+    let mut pod = job_pod();
+    pod["metadata"]["deletionTimestamp"] = json!("2026-11-20T20:25:58Z");
+    pod["metadata"]["deletionGracePeriodSeconds"] = json!(30);
+    let pod = api_pod(&serde_json::from_value(pod).unwrap()).unwrap();
+    assert_eq!(pod.deletion_requested, Some("2026-11-20T20:25:28Z".parse().unwrap()));
+}
