@@ -95,7 +95,10 @@ impl Known {
 
     fn learn(&mut self, change: PodChange, now: Timestamp) -> bool {
         match change {
-            PodChange::Api { pod, owners } => {
+            PodChange::Api { mut pod, owners } => {
+                // The kubelet asks once more, with no grace, when the containers are dead: the first to ask is who ended it.
+                let asked = self.api.as_ref().and_then(|known| known.deletion_requested);
+                pod.deletion_requested = asked.into_iter().chain(pod.deletion_requested).min();
                 let news = self.api.as_ref() != Some(&*pod) || (owners.is_some() && owners != self.owners);
                 self.api = Some(*pod);
                 self.drop_foreign_evidence();

@@ -1,5 +1,7 @@
 //! Who a pod is, from the name of its log directory: `<namespace>_<name>_<uid>`. It outlives the pod in the API.
 
+pub mod line;
+
 use std::{fs, io};
 
 use crate::{HostRoot, ReadError, file};

@@ -213,3 +213,16 @@ proptest! {
         prop_assert_eq!(closings, usize::from(pod.is_some_and(|pod| pod.state != State::Open)));
     }
 }
+
+#[test]
+fn the_kubelets_own_last_deletion_does_not_hide_that_somebody_asked_before() {
+    let mut asked = example::api_pod();
+    asked.phase = PodPhase::Failed;
+    asked.containers[0].exit = Some(jobmeter_protocol::ExitStatus { code: Some(137), signal: None });
+    asked.deletion_requested = Some(example::at(0.9));
+    let mut last = asked.clone();
+    last.deletion_requested = Some(example::at(2.0));
+    let api = |pod: &ApiPod| PodChange::Api { pod: Box::new(pod.clone()), owners: chain() };
+    let pod = final_pod([api(&asked), api(&last), evidence(Stage::Final)]);
+    assert_eq!(pod.record.outcome.reason, Reason::Deleted);
+}
