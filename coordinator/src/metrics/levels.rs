@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use prometheus::Registry;
 use prometheus::core::{Collector, Desc};
-use prometheus::proto::{Gauge, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::proto::{Gauge, Metric, MetricFamily, MetricType};
 
 use super::table;
 
@@ -41,28 +41,18 @@ impl Collector for Levels {
                 family.set_name(metric.name.to_owned());
                 family.set_help(metric.help.to_owned());
                 family.set_field_type(MetricType::GAUGE);
-                family.set_metric(read().into_iter().map(|(values, value)| sample(metric.labels, &values, value)).collect());
+                family.set_metric(read().into_iter().map(|(values, value)| sample(metric, &values, value)).collect());
                 family
             })
             .collect()
     }
 }
 
-fn sample(names: &[&str], values: &[&str], value: f64) -> Metric {
-    let labels: Vec<LabelPair> = names
-        .iter()
-        .zip(values)
-        .map(|(name, value)| {
-            let mut pair = LabelPair::default();
-            pair.set_name((*name).to_owned());
-            pair.set_value((*value).to_owned());
-            pair
-        })
-        .collect();
+fn sample(metric: &table::Metric, values: &[&str], value: f64) -> Metric {
     let mut gauge = Gauge::default();
     gauge.set_value(value);
-    let mut metric = Metric::default();
-    metric.set_label(labels);
-    metric.set_gauge(gauge);
-    metric
+    let mut sample = Metric::default();
+    sample.set_label(metric.label_pairs(values));
+    sample.set_gauge(gauge);
+    sample
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use prometheus::{
     core::{Collector, Desc},
-    proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType},
+    proto::{Counter, Gauge, Metric, MetricFamily, MetricType},
 };
 
 use super::{JobSeries, group::Group, table};
@@ -68,20 +68,8 @@ fn containers(groups: &[Group]) -> [MetricFamily; 2] {
 }
 
 fn one(metric: &table::Metric, labels: &[&str], value: f64) -> Metric {
-    let mut pairs: Vec<LabelPair> = metric
-        .labels
-        .iter()
-        .zip(labels)
-        .map(|(name, value)| {
-            let mut pair = LabelPair::default();
-            pair.set_name((*name).to_owned());
-            pair.set_value((*value).to_owned());
-            pair
-        })
-        .collect();
-    pairs.sort_by(|a, b| a.name().cmp(b.name()));
     let mut one = Metric::default();
-    one.set_label(pairs);
+    one.set_label(metric.label_pairs(labels));
     match metric.kind {
         Kind::Counter => {
             let mut counter = Counter::default();
