@@ -13,6 +13,7 @@ mod args;
 pub mod config;
 pub mod journal;
 pub mod keeper;
+pub mod logs;
 pub mod metrics;
 pub mod pods;
 pub mod sampler;

@@ -1,6 +1,7 @@
 //! The way to the coordinator: one trait, so that standalone use is a function call and the cluster is HTTP.
 
 mod http;
+mod logs;
 
 use std::{error::Error, time::Duration};
 
@@ -8,6 +9,7 @@ use futures::future::BoxFuture;
 use jobmeter_protocol::{Heartbeat, HeartbeatReply, ReportBatch, ReportReply};
 
 pub use http::{HttpUplink, HttpUplinkError, HttpUplinkOptions};
+pub use logs::{LogUplink, PutError};
 
 pub trait Uplink: Send + Sync + 'static {
     fn report(&self, batch: ReportBatch) -> BoxFuture<'_, Result<ReportReply, UplinkError>>;

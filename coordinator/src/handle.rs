@@ -98,7 +98,7 @@ impl CoordinatorHandle {
             self.0.answered.notify_one();
         }
         let wanted = self.0.wanted.borrow().get(node).into_iter().flatten().take(WANTED_AT_ONCE).cloned().collect();
-        Ok(HeartbeatReply { wanted, meter: self.0.world.meter(node) })
+        Ok(HeartbeatReply { wanted, meter: self.0.world.meter(node), logs_wanted: Vec::new() })
     }
 
     pub async fn records(&self, query: &RecordQuery) -> Result<Page<Record>, StoreError> {

@@ -101,5 +101,5 @@ async fn reports(Json(batch): Json<ReportBatch>) -> Json<ReportReply> {
 
 async fn heartbeat(State(known): State<Known>, Json(beat): Json<Heartbeat>) -> Json<HeartbeatReply> {
     known.live.store(u32::try_from(beat.live.len()).unwrap_or(u32::MAX), Ordering::Relaxed);
-    Json(HeartbeatReply { wanted: Vec::new(), meter: Vec::new() })
+    Json(HeartbeatReply::default())
 }

@@ -34,6 +34,7 @@ impl Keeper {
             status: NodeStatus { last_heartbeat: Timestamp::now(), ..self.status.clone() },
             live: self.books().live(),
             unknown: unknown.clone(),
+            logs_unknown: Vec::new(),
         };
         let uplink = self.uplink.clone();
         let node = self.status.node.clone();

@@ -86,7 +86,7 @@ impl Uplink for Arc2 {
     fn heartbeat(&self, _node: &str, beat: Heartbeat) -> BoxFuture<'_, Result<HeartbeatReply, UplinkError>> {
         self.0.beats.lock().unwrap().push(beat);
         let reply = self.0.replies.lock().unwrap().pop_front();
-        async move { Ok(reply.unwrap_or(HeartbeatReply { wanted: Vec::new(), meter: Vec::new() })) }.boxed()
+        async move { Ok(reply.unwrap_or(HeartbeatReply::default())) }.boxed()
     }
 }
 

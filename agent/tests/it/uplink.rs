@@ -61,7 +61,7 @@ async fn reports(State(server): State<Arc<Server>>, headers: HeaderMap, Json(bat
 
 async fn heartbeat(State(server): State<Arc<Server>>, Segment(node): Segment<String>, Json(_): Json<Heartbeat>) -> Response {
     server.nodes.lock().unwrap().push(node);
-    Json(HeartbeatReply { wanted: Vec::new(), meter: Vec::new() }).into_response()
+    Json(HeartbeatReply::default()).into_response()
 }
 
 async fn serve(script: impl IntoIterator<Item = Answer>) -> (Arc<Server>, SocketAddr) {

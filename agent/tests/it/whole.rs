@@ -194,7 +194,7 @@ async fn what_could_not_be_sent_before_a_stop_is_sent_by_the_next_agent() {
 async fn a_service_is_not_reported_and_a_pod_that_nobody_knows_is_named_unknown() {
     let Some(node) = Node::new() else { return };
     let stranger = "11111111-2222-4333-8444-555555555555".to_owned();
-    let reply = HeartbeatReply { wanted: vec![stranger.clone()], meter: Vec::new() };
+    let reply = HeartbeatReply { wanted: vec![stranger.clone()], ..HeartbeatReply::default() };
     node.coordinator.replies.lock().unwrap().push_back(reply);
     let agent = node.agent();
     let pod = node.pod(8);

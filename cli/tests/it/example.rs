@@ -99,6 +99,7 @@ fn container(name: &str, elapsed: f64, started: f64) -> ContainerRecord {
             ..Usage::default()
         },
         resources: Resources::default(),
+        log: None,
     }
 }
 

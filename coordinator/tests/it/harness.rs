@@ -162,6 +162,7 @@ pub(crate) fn heartbeat(node: &str, unknown: Vec<String>) -> Heartbeat {
         },
         live: vec![],
         unknown,
+        logs_unknown: vec![],
     }
 }
 

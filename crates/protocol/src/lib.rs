@@ -15,6 +15,7 @@ pub mod api_pod;
 pub mod evidence;
 pub mod figure;
 pub mod job;
+pub mod logs;
 pub mod node;
 pub mod query;
 pub mod record;
@@ -27,10 +28,11 @@ pub use evidence::{
 };
 pub use figure::{Figure, Method};
 pub use job::{Job, JobDetail, JobState};
+pub use logs::{Compression, LogContent, LogEntry, LogFormat, LogId, LogManifest, LogQuery, LogRead, LogRef, LogState, Missing};
 pub use node::{Capability, CapabilityState, NodeStatus};
 pub use query::{Page, RecordQuery, SortBy};
 pub use record::{ContainerRecord, Identity, Outcome, ProcessRecord, Quality, Reason, Record, Times, Usage};
-pub use wire::{Heartbeat, HeartbeatReply, LivePod, ReportBatch, ReportReply, SubmitReply, SubmittedJob, Verdict};
+pub use wire::{Heartbeat, HeartbeatReply, LivePod, LostLog, ReportBatch, ReportReply, SubmitReply, SubmittedJob, Verdict};
 
 /// Version of the wire and of stored JSON. It changes only when an old reader would misread a new form.
 pub const VERSION: u32 = 1;

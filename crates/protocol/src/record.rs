@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{ContainerKind, ExitStatus, Figure, Gap, OwnerRef, Resources};
+use crate::{ContainerKind, ExitStatus, Figure, Gap, LogRef, OwnerRef, Resources};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
@@ -111,6 +111,9 @@ pub struct ContainerRecord {
     pub usage: Usage,
     #[serde(default)]
     pub resources: Resources,
+    /// Absent while nothing is known of its log. The one part of a closed record that may still change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log: Option<LogRef>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

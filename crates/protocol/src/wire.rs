@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `POST /v1/reports` | [`ReportBatch`] → 200 [`ReportReply`] |
 //! | `POST /v1/nodes/{node}/heartbeat` | [`Heartbeat`] → 200 [`HeartbeatReply`] |
+//! | `/v1/logs…` | see [`crate::logs`] |
 //! | `POST /v1/jobs` (standalone only) | Job manifests, YAML → 201 [`SubmitReply`], 409 a job of that name runs |
 //!
 //! 400 malformed, 401 no valid token, 403 not an agent of that node, 413 too large, 429 later, 503 not ready.
@@ -11,7 +12,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Method, NodeStatus, OwnerRef, PodEvidence};
+use crate::{LogId, Method, NodeStatus, OwnerRef, PodEvidence};
 
 /// Largest body the coordinator reads from an agent; an agent splits its batches below it.
 pub const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
@@ -50,9 +51,18 @@ pub struct Heartbeat {
     /// Answer to [`HeartbeatReply::wanted`]: pods of which this node knows nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unknown: Vec<String>,
+    /// Answer to [`HeartbeatReply::logs_wanted`]: logs that this node does not have, with the reason as a sentence.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub logs_unknown: Vec<LostLog>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostLog {
+    pub log: LogId,
+    pub why: String,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct HeartbeatReply {
     /// Pods whose record is missing: report what you have, or name them in `unknown`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -60,6 +70,9 @@ pub struct HeartbeatReply {
     /// Pods of this node that are jobs by a chain of owners that only the coordinator can see.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub meter: Vec<String>,
+    /// Logs of ended containers that are still not in the store: upload them, or name them in `logs_unknown`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub logs_wanted: Vec<LogId>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -70,6 +70,7 @@ fn from_evidence(container: &ContainerEvidence, run: Option<&ApiRun<'_>>) -> Con
         reason: run.and_then(|run| run.reason.map(str::to_owned)),
         usage: usage::of_container(container),
         resources: api.map(|c| c.resources).unwrap_or_default(),
+        log: None,
     }
 }
 
@@ -87,6 +88,7 @@ fn from_api(run: &ApiRun<'_>) -> ContainerRecord {
         reason: run.reason.map(str::to_owned),
         usage: Usage::default(),
         resources: run.container.resources,
+        log: None,
     }
 }
 
