@@ -15,6 +15,7 @@ use tokio::{net::TcpListener, sync::mpsc};
 
 use crate::{
     config::{ConfigFile, Resolved},
+    guard::{self, Role},
     pods::cluster,
     start::start,
     uplink::HttpUplink,
@@ -69,6 +70,9 @@ struct Args {
     /// Check the configuration, and stop.
     #[arg(long)]
     check_config: bool,
+    /// Run without the parent process that starts the agent again when it is killed.
+    #[arg(long, env = "JOBMETER_NO_GUARD")]
+    no_guard: bool,
 }
 
 /// The whole program.
@@ -77,6 +81,11 @@ pub fn main() -> ExitCode {
         Ok(args) => args,
         Err(code) => return code.into(),
     };
+    // Before the first thread: the guard is to stay as small as it is now.
+    match guard::take_role(args.no_guard || args.print_config || args.check_config) {
+        Role::Agent => {}
+        Role::Guard(code) => return code,
+    }
     exit::run(&mut tokio::runtime::Builder::new_current_thread(), run(args))
 }
 
@@ -102,7 +111,7 @@ async fn serve(config: Resolved) -> anyhow::Result<exit::Code> {
     let listener = TcpListener::bind(config.listen).await.with_context(|| format!("failed to listen on {}", config.listen))?;
     let (events, pods) = mpsc::channel(POD_EVENTS);
     let node = config.agent.node.clone();
-    let agent = start(config.agent, pods, uplink, &mut supervisor)?;
+    let agent = start(config.agent, pods, uplink.clone(), Some(uplink), &mut supervisor)?;
     for capability in agent.capabilities() {
         tracing::info!(capability = capability.name, state = ?capability.state, detail = capability.detail, "can measure");
     }

@@ -12,7 +12,7 @@ use jobmeter_hostfs::HostRoot;
 
 pub use written::{ConfigFile, Resolved};
 
-use crate::{keeper::KeeperPace, metrics::SeriesOptions, sampler::SamplerOptions, watch::Trees};
+use crate::{keeper::KeeperPace, logs::LogsOptions, metrics::SeriesOptions, sampler::SamplerOptions, watch::Trees};
 
 /// Checked, and the same as long as the agent runs.
 #[derive(Clone, Debug)]
@@ -31,14 +31,17 @@ pub struct AgentConfig {
     pub series: SeriesOptions,
     /// History that the journal may carry before it is rewritten.
     pub journal_slack: u64,
+    pub logs: LogsOptions,
 }
 
 impl AgentConfig {
     /// Defaults for a node with no trees to watch: give it some.
     pub fn new(node: impl Into<String>, state_dir: impl Into<PathBuf>) -> Self {
+        let host = HostRoot::local();
         Self {
             node: node.into(),
-            host: HostRoot::local(),
+            logs: LogsOptions::of(&host),
+            host,
             state_dir: state_dir.into(),
             trees: Trees::default(),
             realtime_priority: Some(DEFAULT_PRIORITY),

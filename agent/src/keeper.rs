@@ -23,7 +23,7 @@ use jiff::Timestamp;
 use jobmeter_daemon::admin::SourceBoard;
 use jobmeter_decide::books::{Books, Observation, Step};
 use jobmeter_hostfs::HostRoot;
-use jobmeter_protocol::{NodeStatus, PodEvidence};
+use jobmeter_protocol::{LostLog, NodeStatus, PodEvidence};
 use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
@@ -32,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     journal::Journal,
+    logs::Capture,
     metrics::{JobSeries, OwnMetrics},
     pods::PodEvent,
     sampler,
@@ -87,6 +88,8 @@ pub struct Keeper {
     pub(crate) metrics: OwnMetrics,
     pub(crate) series: JobSeries,
     pub(crate) sources: SourceBoard,
+    /// None: logs are not captured.
+    pub(crate) logs: Option<Capture>,
 }
 
 /// What is under way.
@@ -99,6 +102,8 @@ struct State {
     finals: Vec<(PodEvidence, oneshot::Sender<Result<PodEvidence, FinalError>>)>,
     /// Asked for by the coordinator and not known here.
     unknown: BTreeSet<String>,
+    /// Logs that were asked for and are not here.
+    logs_unknown: Vec<LostLog>,
     next_heartbeat: Instant,
     heartbeat_under_way: bool,
     heartbeats_fail: bool,
@@ -114,6 +119,7 @@ impl Keeper {
             to_forget: BTreeSet::new(),
             finals: Vec::new(),
             unknown: BTreeSet::new(),
+            logs_unknown: Vec::new(),
             next_heartbeat: Instant::now(),
             heartbeat_under_way: false,
             heartbeats_fail: false,
@@ -125,8 +131,12 @@ impl Keeper {
             if matches!(input, Input::Stop) {
                 return self.drain(state, inbox).await;
             }
+            let is_news = matches!(input, Input::Kernel(_) | Input::Pods(_) | Input::Done(_));
             self.take(&mut state, &mut inbox, input).await?;
             self.settle(&mut state).await?;
+            if let Some(logs) = self.logs.as_ref().filter(|_| is_news) {
+                logs.wake();
+            }
         }
     }
 

@@ -11,6 +11,7 @@
 
 mod args;
 pub mod config;
+mod guard;
 pub mod journal;
 pub mod keeper;
 pub mod logs;
@@ -26,4 +27,4 @@ pub use config::AgentConfig;
 pub use keeper::FinalError;
 pub use pods::PodEvent;
 pub use start::{AgentHandle, StartError, start};
-pub use uplink::{Remedy, Uplink, UplinkError};
+pub use uplink::{LogUplink, Remedy, Uplink, UplinkError};

@@ -7,6 +7,12 @@
 //! ```
 //! The spool is the only state: hard links and small files, so that a kill at any moment loses nothing.
 
+pub mod capture;
+pub mod options;
 pub mod sealed;
+pub mod ship;
 
+pub use capture::{Capture, Standings};
+pub use options::LogsOptions;
 pub use sealed::{Outcome, Piece, PieceForm, SealedLog};
+pub use ship::{ShipMetrics, ShipOptions, Shipper};

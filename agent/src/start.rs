@@ -8,7 +8,10 @@ use jobmeter_daemon::{
     process_metrics::{self, ProcessUsage},
     supervise::Supervisor,
 };
-use jobmeter_decide::books::{Books, Options, Step};
+use jobmeter_decide::{
+    books::{Books, Options, Step},
+    shipping::Limits,
+};
 use jobmeter_hostfs::{
     HostRoot, ReadError,
     capability::{ProbeOptions, probe},
@@ -23,10 +26,14 @@ use crate::{
     config::AgentConfig,
     journal::{Journal, OpenError, Replay},
     keeper::{FinalError, Inbox, Keeper, Request},
-    metrics::{JobSeries, OwnMetrics},
+    logs::{
+        Capture, ShipMetrics, ShipOptions, Shipper,
+        capture::{self, CaptureEnds},
+    },
+    metrics::{CaptureMetrics, JobSeries, OwnMetrics},
     pods::PodEvent,
     sampler::Sampler,
-    uplink::Uplink,
+    uplink::{LogUplink, Uplink},
     watch::{KernelEvent, Watch, WatchError, WatchOptions},
 };
 
@@ -59,17 +66,21 @@ pub struct AgentHandle {
     capabilities: Vec<Capability>,
     sources: SourceBoard,
     readiness: Readiness,
+    logs: Option<Capture>,
 }
 
-/// Call it within a runtime.
+/// Call it within a runtime. Without a way for logs there is no capture of them.
 pub fn start(
     config: AgentConfig,
     pods: mpsc::Receiver<PodEvent>,
     uplink: Arc<dyn Uplink>,
+    logs_uplink: Option<Arc<dyn LogUplink>>,
     supervisor: &mut Supervisor,
 ) -> Result<AgentHandle, StartError> {
     let now = Timestamp::now();
     let (sources, readiness, registry) = (SourceBoard::default(), Readiness::default(), Registry::new());
+    // First of all: pods come and go while the rest of the agent gets ready.
+    let logs = start_capture(&config, logs_uplink.is_some(), &registry, &sources)?;
     let metrics = OwnMetrics::register(&registry)?;
     let host = config.host.clone();
     process_metrics::register(&registry, "jobmeter_agent", move || own_usage(&host))?;
@@ -78,11 +89,17 @@ pub fn start(
     let gate = readiness.gate("journal");
     let (journal, replay) = Journal::open(&config.state_dir, config.journal_slack, metrics.journal.clone(), gate)?;
     let (watch, kernel) = start_watch(&config, &sources, &readiness)?;
-    let capabilities = capabilities(&config, watch.as_ref());
+    let mut capabilities = capabilities(&config, watch.as_ref());
+    if logs_uplink.is_some() && config.logs.enabled {
+        capabilities.push(capture::probe(&config.host.pod_logs, &config.logs.spool));
+    }
 
     let mut books = Books::new(options(&config, &boot_id), now);
     let begin = restore(&mut books, replay, now);
     let books = Arc::new(Mutex::new(books));
+    if let Some((logs, _)) = &logs {
+        logs.judge_by(Arc::<Mutex<Books>>::clone(&books));
+    }
     let series = JobSeries::new(config.series, Arc::clone(&books), metrics.series_dropped.clone())?;
     registry.register(Box::new(series.clone()))?;
 
@@ -111,11 +128,44 @@ pub fn start(
         metrics,
         series,
         sources: sources.clone(),
+        logs: logs.as_ref().map(|(logs, _)| logs.clone()),
     };
     let stop = supervisor.token();
     supervisor.spawn("sampler", eye.run());
     supervisor.spawn("keeper", async move { keeper.run(Inbox::new(kernel, pods, samples, asked), begin, stop).await });
-    Ok(AgentHandle { requests, registry, capabilities, sources, readiness })
+    let logs = match (logs, logs_uplink) {
+        (Some((logs, ends)), Some(uplink)) => {
+            let limits = Limits { small_at_once: config.logs.concurrency, ..ShipOptions::default().limits };
+            let options = ShipOptions { limits, ..ShipOptions::default() };
+            let shipper = Shipper { uplink, node: config.node, metrics: ShipMetrics::register(&registry)?, options };
+            supervisor.spawn("log-ship", shipper.run(ends.sealed, ends.outcomes, supervisor.token()));
+            supervisor.spawn("log-capture", logs.clone().serve(ends.serving, supervisor.token()));
+            Some(logs)
+        }
+        _ => None,
+    };
+    Ok(AgentHandle { requests, registry, capabilities, sources, readiness, logs })
+}
+
+/// A spool that cannot be used is told, and costs the logs: metering goes on.
+fn start_capture(
+    config: &AgentConfig,
+    wanted: bool,
+    registry: &Registry,
+    sources: &SourceBoard,
+) -> Result<Option<(Capture, CaptureEnds)>, prometheus::Error> {
+    let metrics = CaptureMetrics::register(registry)?;
+    if !wanted || !config.logs.enabled {
+        sources.set("log_capture", SourceState::Disabled);
+        return Ok(None);
+    }
+    let (pod_logs, options) = (config.host.pod_logs.clone(), config.logs.clone());
+    let started = Capture::start(pod_logs, options, metrics, sources.clone()).inspect_err(|err| {
+        let error = err as &dyn std::error::Error;
+        tracing::error!(error, "logs are not captured; repair it, then start the agent again");
+        sources.set("log_capture", SourceState::Failed { error: err.to_string() });
+    });
+    Ok(started.ok())
 }
 
 fn options(config: &AgentConfig, boot_id: &str) -> Options {
@@ -192,6 +242,14 @@ impl AgentHandle {
         let request = Request::Final { pod_uid: pod_uid.to_owned(), reply };
         self.requests.send(request).await.map_err(|_closed| FinalError::Stopping)?;
         answer.await.map_err(|_dropped| FinalError::Stopping)?
+    }
+
+    /// Resolves when no log of the pod waits in the spool any more; the caller's patience is its own. At once where logs are
+    /// not captured.
+    pub async fn logs_stored(&self, pod_uid: &str) {
+        if let Some(logs) = &self.logs {
+            logs.stored(pod_uid).await;
+        }
     }
 
     pub fn registry(&self) -> Registry {

@@ -1,7 +1,9 @@
 //! The way to the coordinator: one trait, so that standalone use is a function call and the cluster is HTTP.
 
 mod http;
+mod http_logs;
 mod logs;
+mod stores;
 
 use std::{error::Error, time::Duration};
 

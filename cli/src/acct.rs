@@ -102,6 +102,7 @@ Examples:
   jobmeter acct --pods pi -o wide                   each pod of the job pi, with everything
   jobmeter acct --sort-by memory --limit 10         the ten with the largest watermark
   jobmeter acct -P --format JobID,Elapsed,MaxRSS    for a script
+  jobmeter acct --pods --format Pod,State,Log       where each pod's log is
   jobmeter acct --pods -o json | jq '.[].usage'     whole records
 
 Units: tables are for people (66.7ms, 401.0Mi, 500m); JSON, YAML, CSV and -P carry seconds, bytes, millicores, ratios and \

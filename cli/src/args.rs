@@ -6,6 +6,7 @@ use crate::acct::AcctArgs;
 use crate::completion::CompletionArgs;
 use crate::doctor::DoctorArgs;
 use crate::eff::EffArgs;
+use crate::logs::LogsArgs;
 use crate::run::RunArgs;
 use crate::source::CHOICE_HELP;
 use crate::standalone::StandaloneArgs;
@@ -27,6 +28,7 @@ pub enum Command {
     Submit(SubmitArgs),
     Acct(AcctArgs),
     Eff(EffArgs),
+    Logs(LogsArgs),
     Top(TopArgs),
     Doctor(DoctorArgs),
     Completion(CompletionArgs),

@@ -16,6 +16,7 @@ pub mod completion;
 pub mod doctor;
 pub mod eff;
 pub mod exit;
+pub mod logs;
 pub mod output;
 pub mod run;
 pub mod source;
@@ -61,6 +62,7 @@ fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Submit(args) => block_on(submit::run(args)),
         Command::Acct(args) => block_on(acct::run(args)),
         Command::Eff(args) => block_on(eff::run(args)),
+        Command::Logs(args) => block_on(logs::run(args)),
         Command::Top(args) => block_on(top::run(args)),
         Command::Doctor(args) => {
             let forker = args.prove.then(run::fork).transpose()?;

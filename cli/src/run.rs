@@ -7,6 +7,7 @@ mod command;
 mod data_dir;
 mod files;
 mod link;
+mod logs;
 mod progress;
 mod records;
 mod signals;
@@ -35,6 +36,7 @@ pub(crate) use self::stack::{Keeper, Stack, StackOptions, TaskDied};
 Examples:
   jobmeter run -f examples/quickstart.yaml
   jobmeter run -f nightly.yaml --pool 8 --data-dir /var/lib/jobmeter
+  jobmeter run -f nightly.yaml --object-store-secret /etc/jobmeter/store
   jobmeter run -- make -j4
   jobmeter run -q --report usage.json -- ./simulate --steps 1000
 
@@ -54,6 +56,10 @@ pub struct RunArgs {
     /// Where records and logs are kept
     #[arg(long, value_name = "DIR", env = "JOBMETER_DATA_DIR", default_value = crate::source::LOCAL_DATA_DIR)]
     pub data_dir: PathBuf,
+
+    /// Keep logs in the object store of this Secret: a directory with one file for each field, as Kubernetes mounts it
+    #[arg(long, value_name = "DIR", env = "JOBMETER_OBJECT_STORE_SECRET")]
+    pub object_store_secret: Option<PathBuf>,
 
     /// Serve the API and /metrics here while the jobs run (loopback only)
     #[arg(long, value_name = "ADDR")]

@@ -4,6 +4,7 @@
 mod args;
 mod choose;
 mod local;
+mod logs;
 mod paging;
 mod paths;
 mod proxy;
@@ -16,6 +17,7 @@ use serde::de::DeserializeOwned;
 
 pub use self::args::{CHOICE_HELP, SourceArgs, with_choice};
 pub use self::choose::{Choice, ChoiceError, CoordinatorService, LOCAL_DATA_DIR, Place, Surroundings, choose};
+pub use self::logs::{LogAnswer, LogBytes, LogText};
 pub use self::paging::PAGE_SIZE;
 pub(crate) use self::server::sentence;
 

@@ -44,6 +44,10 @@ pub struct StandaloneArgs {
     /// Where records, logs and the token are kept
     #[arg(long, value_name = "DIR", env = "JOBMETER_DATA_DIR", default_value = crate::source::LOCAL_DATA_DIR)]
     pub data_dir: PathBuf,
+
+    /// Keep logs in the object store of this Secret: a directory with one file for each field, as Kubernetes mounts it
+    #[arg(long, value_name = "DIR", env = "JOBMETER_OBJECT_STORE_SECRET")]
+    pub object_store_secret: Option<PathBuf>,
 }
 
 pub async fn run(args: StandaloneArgs, forker: Forker) -> anyhow::Result<ExitCode> {
@@ -55,6 +59,7 @@ pub async fn run(args: StandaloneArgs, forker: Forker) -> anyhow::Result<ExitCod
         listen: Some(args.listen),
         allow_remote: args.allow_remote,
         streams: Streams::Log,
+        object_store_secret: args.object_store_secret,
     };
     let (mut stack, keeper) = Stack::start(options, forker).await?;
     if let Some(notice) = &stack.missing_cgroups {

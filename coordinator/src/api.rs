@@ -2,13 +2,14 @@
 //! `error`, and where it helps `subject` and `hint`.
 
 use axum::Router;
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 
 use crate::CoordinatorHandle;
 
 mod agents;
 pub(crate) mod body;
 pub mod error;
+mod logs;
 mod people;
 mod watch;
 
@@ -24,6 +25,13 @@ pub(crate) fn router(coordinator: CoordinatorHandle) -> Router {
         .route("/v1/jobs/{namespace}/{name}", get(people::job))
         .route("/v1/nodes", get(people::nodes))
         .route("/v1/live", get(people::live))
+        .route("/v1/logs", get(logs::read::logs))
+        .route("/v1/logs/{namespace}/{pod}", get(logs::read::log))
+        .route("/v1/logs/tickets", post(logs::ticket))
+        .route("/v1/logs/multipart", post(logs::multipart))
+        .route("/v1/logs/targets", post(logs::targets))
+        .route("/v1/logs/complete", post(logs::complete))
+        .route("/v1/logs/data/{pod_uid}/{container}/{attempt}", put(logs::put))
         .fallback(people::nothing)
         .method_not_allowed_fallback(people::wrong_method)
         .with_state(coordinator)

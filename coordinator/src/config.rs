@@ -8,7 +8,13 @@ use jobmeter_decide::metered::Scope;
 
 use crate::auth::{Readers, Writers};
 use crate::store::{Assembly, Retention};
+use export::{ArchiveConfig, PushgatewayConfig};
+use logs::LogsConfig;
+use objects::ObjectsConfig;
 
+pub mod export;
+pub mod logs;
+pub mod objects;
 pub mod written;
 
 #[derive(Clone, Debug)]
@@ -24,6 +30,12 @@ pub struct CoordinatorConfig {
     pub readers: Readers,
     /// Namespaces and owner kinds that get a series of their own.
     pub max_series: usize,
+    pub objects: ObjectsConfig,
+    pub logs: LogsConfig,
+    /// Where local jobs' logs grow; in a cluster the API server has them.
+    pub live_logs: Option<PathBuf>,
+    pub archive: ArchiveConfig,
+    pub pushgateway: Option<PushgatewayConfig>,
 }
 
 /// Name of the database in the data directory.
@@ -50,6 +62,11 @@ impl CoordinatorConfig {
             writers: Writers::InProcess,
             readers: Readers::Open,
             max_series: MAX_SERIES,
+            objects: ObjectsConfig::standalone(data_dir),
+            logs: LogsConfig::default(),
+            live_logs: Some(data_dir.join("pods")),
+            archive: ArchiveConfig::default(),
+            pushgateway: None,
         }
     }
 

@@ -17,10 +17,15 @@ use crate::api::{self, Watchers};
 use crate::auth::Auth;
 use crate::chase::Wanted;
 use crate::ingest::{Ingest, IngestError, valid_name};
+use crate::logs::Logs;
+use crate::logs::chase::LogsWanted;
+use crate::logs::read::LogReader;
 use crate::metrics::Metrics;
 use crate::nodes::{MAX_LIVE, Nodes, TooManyNodes};
-use crate::store::{AppliedPod, Store, StoreError};
+use crate::store::{AppliedPod, Retention, Store, StoreError};
 use crate::world::WorldView;
+
+pub(crate) mod logs;
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -36,6 +41,11 @@ pub(crate) struct Inner {
     pub(crate) world: WorldView,
     pub(crate) wanted: watch::Receiver<Wanted>,
     pub(crate) answered: Arc<Notify>,
+    pub(crate) logs: Logs,
+    pub(crate) log_reader: LogReader,
+    pub(crate) logs_wanted: watch::Receiver<LogsWanted>,
+    pub(crate) logs_answered: Arc<Notify>,
+    pub(crate) log_slots: logs::LogSlots,
     pub(crate) changes: broadcast::Sender<Arc<AppliedPod>>,
     pub(crate) watchers: Watchers,
     pub(crate) auth: Auth,
@@ -44,6 +54,7 @@ pub(crate) struct Inner {
     pub(crate) registry: Registry,
     pub(crate) admin: Admin,
     pub(crate) deadlines: Deadlines,
+    pub(crate) retention: Retention,
     pub(crate) token: CancellationToken,
 }
 
@@ -90,15 +101,16 @@ impl CoordinatorHandle {
         if beat.status.node != node {
             return Err(HeartbeatError::OtherNode { node: node.to_owned(), found: beat.status.node });
         }
-        let pods = beat.live.len().max(beat.unknown.len());
+        let pods = beat.live.len().max(beat.unknown.len()).max(beat.logs_unknown.len());
         if pods > MAX_LIVE {
             return Err(HeartbeatError::TooManyPods { found: pods });
         }
         if self.0.nodes.heard(node, beat, Timestamp::now())? {
             self.0.answered.notify_one();
+            self.0.logs_answered.notify_one();
         }
         let wanted = self.0.wanted.borrow().get(node).into_iter().flatten().take(WANTED_AT_ONCE).cloned().collect();
-        Ok(HeartbeatReply { wanted, meter: self.0.world.meter(node), logs_wanted: Vec::new() })
+        Ok(HeartbeatReply { wanted, meter: self.0.world.meter(node), logs_wanted: self.logs_wanted(node) })
     }
 
     pub async fn records(&self, query: &RecordQuery) -> Result<Page<Record>, StoreError> {
@@ -207,7 +219,7 @@ impl CoordinatorHandle {
         let begun = std::time::Instant::now();
         let answer = query.await;
         self.0.metrics.store_took("query", begun.elapsed().as_secs_f64());
-        if answer.as_ref().is_err_and(|err| !matches!(err, StoreError::Query(_))) {
+        if answer.as_ref().is_err_and(|err| !matches!(err, StoreError::Query(_) | StoreError::LogQuery(_))) {
             self.0.metrics.store_error();
         }
         answer

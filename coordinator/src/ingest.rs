@@ -104,7 +104,7 @@ impl Ingest {
 
 fn verdict(applied: Option<Applied>) -> Verdict {
     match applied {
-        Some(Applied::Pod(_) | Applied::Job { .. }) => Verdict::Accepted,
+        Some(Applied::Pod(_) | Applied::Job { .. } | Applied::Log(_)) => Verdict::Accepted,
         Some(Applied::Nothing | Applied::Discarded) | None => Verdict::Duplicate,
         Some(Applied::Refused { why }) => Verdict::Rejected { why },
         Some(Applied::Unreadable { uid, why }) => {

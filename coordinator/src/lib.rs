@@ -11,6 +11,7 @@
 //! ```
 
 pub mod api;
+pub mod archive;
 pub mod auth;
 pub mod chase;
 pub mod config;
@@ -22,6 +23,7 @@ pub mod metrics;
 pub mod nodes;
 pub mod objects;
 mod process;
+pub mod pushgateway;
 pub mod start;
 pub mod store;
 mod upkeep;

@@ -12,9 +12,11 @@ use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterV
 
 use crate::store::{Applied, AppliedPod, Committed, Totals};
 use capped::Capped;
+use logs::LogMetrics;
 
 mod capped;
 pub(crate) mod levels;
+mod logs;
 pub mod table;
 
 /// Cheap to clone; all clones count into the same series.
@@ -40,6 +42,7 @@ pub struct Metrics {
     watch_errors: IntCounterVec,
     owner_lookups: IntCounterVec,
     pub(crate) watchers_dropped: IntCounter,
+    logs: LogMetrics,
 }
 
 /// The agent itself saw what it missed.
@@ -73,6 +76,7 @@ impl Metrics {
             watch_errors: make.counters("jobmeter_coordinator_watch_errors_total")?,
             owner_lookups: make.counters("jobmeter_coordinator_owner_lookups_total")?,
             watchers_dropped: make.counter("jobmeter_coordinator_watchers_dropped_total")?,
+            logs: LogMetrics::register(&make)?,
         };
         metrics.show_zeros();
         Ok(metrics)
@@ -91,6 +95,26 @@ impl Metrics {
         }
     }
 
+    pub(crate) fn log_call(&self, call: &str, answer: &str) {
+        self.logs.calls.with_label_values(&[call, answer]).inc();
+    }
+
+    pub(crate) fn log_proxied(&self, bytes: u64) {
+        self.logs.proxied.inc_by(bytes);
+    }
+
+    pub(crate) fn log_lost(&self, why: &str) {
+        self.logs.lost.with_label_values(&[why]).inc();
+    }
+
+    pub(crate) fn log_levels(&self, expected: u64, stored: Option<u64>) {
+        self.logs.levels(expected, stored);
+    }
+
+    pub(crate) fn object_store_failed(&self, action: &str) {
+        self.logs.store_failures.with_label_values(&[action]).inc();
+    }
+
     /// What is durable now.
     pub(crate) fn committed(&self, committed: &Committed<'_>, now: Timestamp) {
         self.store_took("commit", committed.took.as_secs_f64());
@@ -102,6 +126,7 @@ impl Metrics {
                 Applied::Nothing | Applied::Discarded | Applied::Refused { .. } => {}
                 Applied::Job { ended } => self.job_ended(*ended),
                 Applied::Pod(pod) => self.pod(pod, now),
+                Applied::Log(log) => self.logs.applied(log),
                 Applied::Unreadable { .. } => self.commit_errors.inc(),
             }
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use jobmeter_decide::chase::Witness;
-use jobmeter_protocol::{Heartbeat, LivePod, NodeStatus};
+use jobmeter_protocol::{Heartbeat, LivePod, LogId, NodeStatus};
 
 /// More nodes than Kubernetes supports; one token per node is needed to get here.
 const MAX_NODES: usize = 10_000;
@@ -31,6 +31,17 @@ struct Node {
     heard: Timestamp,
     live: Vec<LivePod>,
     unknown: BTreeSet<String>,
+    /// Logs that it does not have, with the reason.
+    logs_unknown: BTreeMap<LogId, String>,
+}
+
+/// What is known of the agent that should have a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogWitness {
+    pub last_heartbeat: Option<Timestamp>,
+    /// It does not have it, for this reason.
+    pub says_unknown: Option<String>,
+    pub listening_since: Timestamp,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -52,12 +63,14 @@ impl Nodes {
         }
         let mut live = beat.live;
         live.iter_mut().for_each(|pod| node.clone_into(&mut pod.node));
-        let mut unknown = by_name.remove(node).map(|node| node.unknown).unwrap_or_default();
-        let before = unknown.len();
+        let known = by_name.remove(node);
+        let (mut unknown, mut logs_unknown) = known.map(|node| (node.unknown, node.logs_unknown)).unwrap_or_default();
+        let before = unknown.len() + logs_unknown.len();
         unknown.extend(beat.unknown);
-        let news = unknown.len() > before;
+        logs_unknown.extend(beat.logs_unknown.into_iter().map(|lost| (lost.log, lost.why)));
+        let news = unknown.len() + logs_unknown.len() > before;
         let status = NodeStatus { last_heartbeat: now, ..beat.status };
-        by_name.insert(node.to_owned(), Node { status, heard: now, live, unknown });
+        by_name.insert(node.to_owned(), Node { status, heard: now, live, unknown, logs_unknown });
         Ok(news)
     }
 
@@ -69,6 +82,21 @@ impl Nodes {
             says_unknown: node.is_some_and(|node| node.unknown.contains(pod_uid)),
             listening_since: self.listening_since,
         }
+    }
+
+    pub fn log_witness(&self, node: Option<&str>, log: &LogId) -> LogWitness {
+        let by_name = self.lock();
+        let node = node.and_then(|node| by_name.get(node));
+        LogWitness {
+            last_heartbeat: node.map(|node| node.heard),
+            says_unknown: node.and_then(|node| node.logs_unknown.get(log)).cloned(),
+            listening_since: self.listening_since,
+        }
+    }
+
+    /// Drops what was said of logs that nobody asks about any more.
+    pub fn forget_log_answers(&self, wanted: impl Fn(&LogId) -> bool) {
+        self.lock().values_mut().for_each(|node| node.logs_unknown.retain(|log, _| wanted(log)));
     }
 
     /// Drops what was said of pods that nobody asks about any more.

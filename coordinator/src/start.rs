@@ -16,18 +16,27 @@ use crate::api::Watchers;
 use crate::auth::Auth;
 use crate::chase::{Chase, Wanted};
 use crate::config::CoordinatorConfig;
+use crate::handle::logs::LogSlots;
 use crate::handle::{CoordinatorHandle, Inner};
 use crate::ingest::Ingest;
+use crate::logs::chase::{LogChase, LogsWanted};
+use crate::logs::live::LiveLogs;
+use crate::logs::naming::Names;
+use crate::logs::read::LogReader;
+use crate::logs::{Logs, LogsParts, upkeep as logs_upkeep};
 use crate::metrics::Metrics;
 use crate::metrics::levels::{self, Read, Samples};
 use crate::nodes::Nodes;
-use crate::store::{Applied, AppliedPod, OpenError, Store};
+use crate::objects::Objects;
+use crate::store::logs::LogNames;
+use crate::store::{Applied, AppliedPod, Assembly, OpenError, Store};
 use crate::upkeep;
 use crate::world::PodSource;
 use crate::world::task::Shown;
 use cluster::Cluster;
 
 mod cluster;
+mod exports;
 
 /// Changes that a watching client may be behind; about a second of a busy cluster.
 const CHANGES: usize = 1024;
@@ -46,6 +55,8 @@ pub enum StartError {
     Store(#[from] OpenError),
     #[error("failed to register metrics")]
     Metrics(#[from] prometheus::Error),
+    #[error("failed to make an HTTP client for the Pushgateway")]
+    Pushgateway(#[source] reqwest::Error),
     #[error("agents are to be checked by TokenReview, and there is no API server")]
     NoApiServer,
 }
@@ -60,18 +71,36 @@ pub fn start(config: CoordinatorConfig, pods: PodSource, supervisor: &mut Superv
     let metrics = Metrics::register(&registry, config.max_series)?;
     let (changes, _) = broadcast::channel(CHANGES);
     let gates = Gates { store: admin.readiness.gate("store"), lists: admin.readiness.gate("cluster") };
-    let store = open(&config, &metrics, changes.clone())?;
+    let objects = Objects::new(config.objects.clone(), admin.sources.clone());
+    let names = config.logs.enabled.then(|| -> Arc<dyn LogNames> { Arc::new(Names::of(&config.logs, objects.clone())) });
+    let assembly = Assembly { logs: names, ..config.assembly.clone() };
+    let store = open(&config, assembly, &metrics, changes.clone())?;
     gates.store.ready();
 
     let client = match &pods {
         PodSource::Kube(client) => Some(client.clone()),
         PodSource::Local(_) => None,
     };
+    let live = match (&client, &config.live_logs) {
+        (Some(client), _) => LiveLogs::Kube(client.clone()),
+        (None, Some(path)) => LiveLogs::Directory(path.clone()),
+        (None, None) => LiveLogs::Nowhere,
+    };
     let auth = Auth::new(&config.writers, config.readers.clone(), client.as_ref()).ok_or(StartError::NoApiServer)?;
     let nodes = Nodes::new(Timestamp::now());
     let answered = Arc::new(Notify::new());
     let (wanted, wanted_view) = watch::channel(Wanted::default());
     let (shown, world_view) = Shown::new();
+    let logs_answered = Arc::new(Notify::new());
+    let (logs_wanted, logs_wanted_view) = watch::channel(LogsWanted::default());
+    let logs = Logs::new(LogsParts {
+        config: config.logs.clone(),
+        cluster: config.assembly.cluster.clone(),
+        store: store.clone(),
+        objects: objects.clone(),
+        world: world_view.clone(),
+        metrics: metrics.clone(),
+    });
     let token = supervisor.token();
     let admin = Admin { registries: vec![registry.clone()], ..admin };
 
@@ -81,6 +110,11 @@ pub fn start(config: CoordinatorConfig, pods: PodSource, supervisor: &mut Superv
         world: world_view,
         wanted: wanted_view,
         answered: answered.clone(),
+        logs: logs.clone(),
+        log_reader: LogReader::new(store.clone(), objects.clone(), live),
+        logs_wanted: logs_wanted_view,
+        logs_answered: logs_answered.clone(),
+        log_slots: LogSlots::default(),
         changes,
         watchers: Watchers::default(),
         auth,
@@ -89,11 +123,18 @@ pub fn start(config: CoordinatorConfig, pods: PodSource, supervisor: &mut Superv
         registry: registry.clone(),
         admin: admin.clone(),
         deadlines: config.deadlines,
+        retention: config.retention,
         token: token.clone(),
         store: store.clone(),
     });
     register_levels(&handle, &registry)?;
+    exports::start(&config, &store, &objects, handle.subscribe(), &registry, supervisor)?;
 
+    if config.logs.enabled {
+        let chase = LogChase { logs: logs.clone(), nodes: nodes.clone(), answered: logs_answered, wanted: logs_wanted };
+        supervisor.spawn("log-chase", chase.run(token.clone()));
+    }
+    supervisor.spawn("log-upkeep", logs_upkeep::run(logs, config.retention, token.clone()));
     let chase = Chase { store: store.clone(), nodes, deadlines: config.deadlines, metrics: metrics.clone(), answered, wanted };
     supervisor.spawn("chase", chase.run(token.clone()));
     supervisor.spawn("upkeep", upkeep::run(store.clone(), config.retention, metrics.clone(), token));
@@ -107,17 +148,27 @@ struct Gates {
     lists: Gate,
 }
 
-fn open(config: &CoordinatorConfig, metrics: &Metrics, changes: broadcast::Sender<Arc<AppliedPod>>) -> Result<Store, OpenError> {
+fn open(
+    config: &CoordinatorConfig,
+    assembly: Assembly,
+    metrics: &Metrics,
+    changes: broadcast::Sender<Arc<AppliedPod>>,
+) -> Result<Store, OpenError> {
     let metrics = metrics.clone();
     Store::open(
         &config.database(),
-        config.assembly.clone(),
+        assembly,
         Box::new(move |committed| {
             metrics.committed(&committed, Timestamp::now());
             for applied in committed.applied {
-                if let Applied::Pod(pod) = applied {
+                let pod = match applied {
+                    Applied::Pod(pod) => Some(&**pod),
+                    Applied::Log(log) => log.pod.as_ref(),
+                    _ => None,
+                };
+                if let Some(pod) = pod {
                     // Nobody watches: nothing is lost.
-                    drop(changes.send(Arc::new((**pod).clone())));
+                    drop(changes.send(Arc::new(pod.clone())));
                 }
             }
         }),

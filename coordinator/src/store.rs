@@ -10,9 +10,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use jobmeter_decide::job_view::JobObject;
-use jobmeter_protocol::{ApiPod, Job, JobDetail, OwnerRef, Page, PodEvidence, Record, RecordQuery};
+use jobmeter_protocol::{ApiPod, Job, JobDetail, LogEntry, LogId, LogQuery, OwnerRef, Page, PodEvidence, Record, RecordQuery};
 use tokio::sync::{mpsc, oneshot};
 
+mod archive;
 mod change;
 mod cursor;
 mod discarded;
@@ -20,6 +21,7 @@ mod engine;
 mod filter;
 mod jobs;
 mod lock;
+pub mod logs;
 mod records;
 mod retention;
 mod row;
@@ -27,11 +29,14 @@ mod schema;
 mod sqlite;
 mod thread;
 
+pub use archive::Archivable;
 pub use change::{Assembly, Known, StoredPod};
 pub use cursor::CursorError;
 pub use engine::{EngineError, OpenPod, Totals};
 pub use filter::{FilterError, RecordFilter};
 pub use lock::LockError;
+use logs::page::LogSelect;
+use logs::{AppliedLog, ExpectedLog, LogChange, LogFilterError, LogRow, LogSubject, LogTotals, WhichPod};
 pub use retention::Retention;
 pub use sqlite::OpenError;
 
@@ -77,6 +82,10 @@ pub enum Change {
     JobGone {
         uid: String,
     },
+    Log {
+        log: LogId,
+        change: Box<LogChange>,
+    },
 }
 
 /// What became of one change. It is durable.
@@ -89,6 +98,7 @@ pub enum Applied {
         ended: Option<jobmeter_decide::job_view::JobCondition>,
     },
     Pod(Box<AppliedPod>),
+    Log(Box<AppliedLog>),
     /// What was kept of this pod is deleted.
     Discarded,
     /// The change contradicts what is known; nothing was changed.
@@ -133,6 +143,8 @@ pub enum StoreError {
     ReadOnly { path: PathBuf },
     #[error(transparent)]
     Query(#[from] FilterError),
+    #[error(transparent)]
+    LogQuery(#[from] LogFilterError),
 }
 
 /// One batch after its commit, or after it could not be committed.
@@ -237,8 +249,57 @@ impl Store {
         self.read_for_task(move |engine| engine.present_jobs(namespace.as_deref())).await
     }
 
+    /// Closed records that are not archived, oldest first, until there are so many or they have so many bytes.
+    pub(crate) async fn to_archive(&self, records: u32, bytes: usize) -> Result<Vec<Archivable>, StoreError> {
+        self.read_for_task(move |engine| engine.to_archive(records, bytes)).await
+    }
+
+    /// All up to that [`Archivable::seq`] are archived.
+    pub(crate) async fn archived(&self, seq: i64) -> Result<(), StoreError> {
+        self.write(|reply| thread::Write::Archived { seq, reply }).await
+    }
+
     pub async fn totals(&self) -> Result<Totals, StoreError> {
         self.read_for_task(|engine| engine.totals()).await
+    }
+
+    /// Old rows of logs whose pods have no record any more; `objects`: not those that still have an object.
+    pub async fn prune_logs(&self, before: Timestamp, objects: bool) -> Result<u64, StoreError> {
+        self.write(|reply| thread::Write::PruneLogs { before, objects, reply }).await
+    }
+
+    pub async fn logs(&self, query: &LogQuery) -> Result<Page<LogEntry>, StoreError> {
+        let select = LogSelect::new(query)?;
+        self.read(move |engine| engine.log_page(&select)).await
+    }
+
+    /// For people.
+    pub async fn log_subject(&self, pod: WhichPod) -> Result<Option<LogSubject>, StoreError> {
+        self.read(move |engine| engine.log_subject(&pod)).await
+    }
+
+    /// For agents, whose questions do not wait for people's.
+    pub(crate) async fn log_pod(&self, uid: &str) -> Result<Option<LogSubject>, StoreError> {
+        let pod = WhichPod::Uid(uid.to_owned());
+        self.read_for_task(move |engine| engine.log_subject(&pod)).await
+    }
+
+    pub async fn log(&self, log: &LogId) -> Result<Option<LogRow>, StoreError> {
+        let log = log.clone();
+        self.read_for_task(move |engine| engine.log(&log)).await
+    }
+
+    pub async fn expected_logs(&self, limit: u32) -> Result<Vec<ExpectedLog>, StoreError> {
+        self.read_for_task(move |engine| engine.expected_logs(limit)).await
+    }
+
+    /// What has an object, oldest first.
+    pub async fn oldest_logs(&self, limit: u32) -> Result<Vec<LogRow>, StoreError> {
+        self.read_for_task(move |engine| engine.oldest_logs(limit)).await
+    }
+
+    pub async fn log_totals(&self) -> Result<LogTotals, StoreError> {
+        self.read_for_task(|engine| engine.log_totals()).await
     }
 
     /// Returns when one of the store's threads has ended, which they do not before every `Store` is dropped.

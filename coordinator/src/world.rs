@@ -82,11 +82,23 @@ pub(crate) type Meter = Arc<BTreeMap<String, BTreeSet<String>>>;
 pub struct WorldView {
     meter: watch::Receiver<Meter>,
     live: watch::Receiver<usize>,
+    undecided: watch::Receiver<Arc<BTreeSet<String>>>,
+    synced: watch::Receiver<bool>,
 }
 
 impl WorldView {
     pub fn meter(&self, node: &str) -> Vec<String> {
         self.meter.borrow().get(node).into_iter().flatten().cloned().collect()
+    }
+
+    /// All lists were received and stored.
+    pub fn is_synced(&self) -> bool {
+        *self.synced.borrow()
+    }
+
+    /// Whether the pod is a job is still to be found out, by its owners.
+    pub fn is_undecided(&self, pod_uid: &str) -> bool {
+        self.undecided.borrow().contains(pod_uid)
     }
 
     /// Job pods that the cluster has now, ended ones included until they are deleted.

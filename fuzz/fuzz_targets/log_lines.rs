@@ -2,11 +2,11 @@
 
 #![no_main]
 
-use jobmeter_hostfs::podlog::line;
+use jobmeter_logtext::cri;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    if let Ok(found) = line::parse(bytes) {
+    if let Some(found) = cri::parse(bytes) {
         assert!(bytes.ends_with(found.content));
     }
 });

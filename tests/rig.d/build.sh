@@ -42,10 +42,14 @@ build_programs() {
 		say "building CoreDNS $COREDNS_VERSION (once; some minutes)"
 		fill_cache "$COREDNS_BIN" make_coredns
 	fi
+	if [[ ! -d $VERSITYGW_BIN ]]; then
+		say "building the S3 server versitygw $VERSITYGW_VERSION (once; some minutes)"
+		fill_cache "$VERSITYGW_BIN" make_versitygw
+	fi
 }
 
 is_built() {
-	[[ -d $KUBE_BIN && -d $COREDNS_BIN ]]
+	[[ -d $KUBE_BIN && -d $COREDNS_BIN && -d $VERSITYGW_BIN ]]
 }
 
 # --- Go ------------------------------------------------------------------------
@@ -89,10 +93,13 @@ make_kubernetes() {
 	mv "$1/server" "$1/etcd"
 }
 
-make_coredns() {
-	GOBIN=$1 CGO_ENABLED=0 GOFLAGS='' go install -trimpath -ldflags '-s -w' \
-		"github.com/coredns/coredns@v$COREDNS_VERSION" ||
-		die "building CoreDNS failed; the Go module proxy must be reachable (see above)"
+make_coredns() { install_go_program "$1" "github.com/coredns/coredns@v$COREDNS_VERSION"; }
+
+make_versitygw() { install_go_program "$1" "github.com/versity/versitygw/cmd/versitygw@v$VERSITYGW_VERSION"; }
+
+install_go_program() {
+	GOBIN=$1 CGO_ENABLED=0 GOFLAGS='' go install -trimpath -ldflags '-s -w' "$2" ||
+		die "building $2 failed; the Go module proxy must be reachable (see above)"
 }
 
 # --- the virtual machine's kernel --------------------------------------------------

@@ -1,6 +1,6 @@
 # Names, versions, paths and addresses: everything that is a choice.
 
-readonly KUBERNETES_VERSION=1.36.3 ETCD_VERSION=3.6.8 COREDNS_VERSION=1.14.3
+readonly KUBERNETES_VERSION=1.36.3 ETCD_VERSION=3.6.8 COREDNS_VERSION=1.14.3 VERSITYGW_VERSION=1.8.0
 readonly GO_MINIMUM=1.26
 
 readonly RIG_NAME=${JOBMETER_RIG_NAME:-default}
@@ -43,6 +43,7 @@ readonly HOST_INTERFACE=jmrig-$RIG_NAME TAP_INTERFACE=jmtap-$RIG_NAME
 
 readonly KUBE_BIN=$RIG_CACHE/kubernetes-$KUBERNETES_VERSION-etcd-$ETCD_VERSION
 readonly COREDNS_BIN=$RIG_CACHE/coredns-$COREDNS_VERSION
+readonly VERSITYGW_BIN=$RIG_CACHE/versitygw-$VERSITYGW_VERSION
 readonly IMAGE_STORE=$RIG_CACHE/images
 readonly ADMIN_KUBECONFIG=$RIG_DIR/kubeconfig
 readonly ADMIN_TOKEN=admintoken

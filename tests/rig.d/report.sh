@@ -65,10 +65,18 @@ print_env() {
 	export_variable JOBMETER_RIG_ETCD "$KUBE_BIN/etcd"
 	export_variable JOBMETER_RIG_KUBE_APISERVER "$KUBE_BIN/kube-apiserver"
 	export_variable JOBMETER_RIG_NODES "$(running_nodes | xargs)"
+	print_programs
 	local node
 	for node in $(running_nodes); do
 		print_node_env "$node"
 	done
+}
+
+# Servers that tests start themselves; only those that are there.
+print_programs() {
+	local pushgateway
+	[[ ! -x $VERSITYGW_BIN/versitygw ]] || export_variable JOBMETER_VERSITYGW "$VERSITYGW_BIN/versitygw"
+	! pushgateway=$(type -P prometheus-pushgateway) || export_variable JOBMETER_PUSHGATEWAY "$pushgateway"
 }
 
 # Each variable's name ends in the node's: _A, _B, _V2.

@@ -44,20 +44,3 @@ pub fn agent_pod(cluster: &Cluster, node: &str) -> Result<String> {
     ])?;
     pods["items"][0]["metadata"]["name"].as_str().map(str::to_owned).with_context(|| format!("no agent on {node}"))
 }
-
-/// SIGKILL to every process of a program on the nodes of this machine, as a crash would end it. How many there were.
-pub fn kill_dash_nine(program: &str) -> Result<usize> {
-    // The kernel keeps 15 bytes of a name.
-    let comm = program.get(..15).unwrap_or(program);
-    let mut killed = 0;
-    for entry in std::fs::read_dir("/proc")? {
-        let name = entry?.file_name();
-        let Some(pid) = name.to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
-        let file = |name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
-        if file("comm").trim_end() == comm && file("cgroup").contains("/kubepods/") {
-            nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL)?;
-            killed += 1;
-        }
-    }
-    Ok(killed)
-}

@@ -2,10 +2,15 @@
 //!
 //! The cluster itself is brought up by `tests/rig`; this crate only finds it in the environment (`tests/rig env`).
 
+pub mod babble;
 pub mod cluster;
 pub mod installation;
+pub mod kept;
+pub mod object_store;
+pub mod processes;
 pub mod truth;
 pub mod wait;
 
 pub use cluster::{Cluster, Namespace, or_skip};
 pub use installation::Installation;
+pub use object_store::ObjectStore;

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::AgentConfig;
 use crate::{
     keeper::KeeperPace,
+    logs::LogsOptions,
     metrics::SeriesOptions,
     pods::cluster::ClusterOptions,
     sampler::SamplerOptions,
@@ -42,6 +43,7 @@ pub struct ConfigFile {
     pub reports: Reports,
     pub journal: Journal,
     pub metrics: Metrics,
+    pub logs: Logs,
     /// Priority of the kernel watcher under SCHED_FIFO, 1 to 99; 0: normal priority.
     pub realtime_priority: u8,
     /// What a stop may take.
@@ -140,6 +142,23 @@ pub struct Log {
     pub filter: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Logs {
+    /// Capture and upload the logs of job pods.
+    pub enabled: bool,
+    /// Where they wait for the store; on the same mount as `host.podLogs`, so that they are linked and not copied.
+    pub spool: PathBuf,
+    /// What the spool may hold that the kubelet has removed.
+    pub max_bytes: HumanSize,
+    /// What is left free of its file system, but never more than 5 % of it is asked for.
+    pub min_free: HumanSize,
+    /// Logs that are uploaded at a time.
+    pub concurrency: usize,
+    /// All directories of logs are looked at this often, beside what inotify says.
+    pub rescan_interval: HumanDuration,
+}
+
 /// The file as it is meant.
 #[derive(Clone, Debug)]
 pub struct Resolved {
@@ -165,6 +184,8 @@ impl ConfigFile {
             "sampling.processes",
             "is above 32",
         );
+        problems.check(self.logs.spool.is_absolute(), "logs.spool", "is no absolute path");
+        problems.check(self.logs.concurrency > 0, "logs.concurrency", "is zero");
         problems.check(self.reports.unacknowledged > 0, "reports.unacknowledged", "is zero");
         for (key, duration) in [
             ("coordinator.timeout", self.coordinator.timeout),
@@ -172,6 +193,7 @@ impl ConfigFile {
             ("sampling.firstInterval", self.sampling.first_interval),
             ("sampling.processInterval", self.sampling.process_interval),
             ("reports.heartbeatInterval", self.reports.heartbeat_interval),
+            ("logs.rescanInterval", self.logs.rescan_interval),
         ] {
             problems.check(duration.get() >= std::time::Duration::from_millis(1), key, "is below 1ms");
         }
@@ -205,7 +227,21 @@ impl ConfigFile {
         let holding = Some(self.kubernetes.pod_uid).filter(|uid| !uid.is_empty());
         let pace = sampling::Pace::default();
         AgentConfig {
-            host: HostRoot { proc: self.host.proc, cgroup: self.host.cgroup, sys: self.host.sys, pod_logs: self.host.pod_logs },
+            logs: LogsOptions {
+                enabled: self.logs.enabled,
+                max_bytes: self.logs.max_bytes.bytes(),
+                min_free: self.logs.min_free.bytes(),
+                concurrency: self.logs.concurrency,
+                rescan: self.logs.rescan_interval.get(),
+                ..LogsOptions::new(self.logs.spool.clone())
+            },
+            host: HostRoot {
+                proc: self.host.proc,
+                cgroup: self.host.cgroup,
+                sys: self.host.sys,
+                pod_logs: self.host.pod_logs,
+                spool: self.logs.spool,
+            },
             trees: Trees { kubelet: Some(KubeletTrees { below, except: self.kubernetes.except, holding }), local: None },
             realtime_priority: Some(self.realtime_priority).filter(|priority| *priority > 0),
             scope,
@@ -255,6 +291,7 @@ impl Default for ConfigFile {
             reports: Reports::default(),
             journal: Journal::default(),
             metrics: Metrics::default(),
+            logs: Logs::default(),
             realtime_priority: super::DEFAULT_PRIORITY,
             grace: HumanDuration::from_secs(10),
             log: Log::default(),
@@ -275,7 +312,7 @@ impl Default for Coordinator {
 
 impl Default for Host {
     fn default() -> Self {
-        let HostRoot { proc, cgroup, sys, pod_logs } = HostRoot::local();
+        let HostRoot { proc, cgroup, sys, pod_logs, spool: _ } = HostRoot::local();
         Self { proc, cgroup, sys, pod_logs }
     }
 }
@@ -319,6 +356,20 @@ impl Default for Metrics {
     }
 }
 
+impl Default for Logs {
+    fn default() -> Self {
+        let options = LogsOptions::of(&HostRoot::local());
+        Self {
+            enabled: options.enabled,
+            spool: options.spool,
+            max_bytes: HumanSize::mebibytes(options.max_bytes >> 20),
+            min_free: HumanSize::mebibytes(options.min_free >> 20),
+            concurrency: options.concurrency,
+            rescan_interval: options.rescan.into(),
+        }
+    }
+}
+
 impl Default for Log {
     fn default() -> Self {
         Self { format: LogFormat::default(), filter: "info".to_owned() }
@@ -340,10 +391,10 @@ mod tests {
 
     #[test]
     fn all_problems_are_told_at_once() {
-        let text = "node: a\ncoordinator: {url: nowhere}\nstateDir: here\nmeter: {selector: 'a=b=c'}\nsampling: {interval: 0s, processes: 99}\n";
+        let text = "node: a\ncoordinator: {url: nowhere}\nstateDir: here\nmeter: {selector: 'a=b=c'}\nsampling: {interval: 0s, processes: 99}\nlogs: {spool: here}\n";
         let file: ConfigFile = jobmeter_daemon::config::parse(text, Path::new("agent.yaml")).unwrap();
         let invalid = file.resolve().unwrap_err().to_string();
-        for key in ["coordinator.url", "stateDir", "meter.selector", "sampling.interval", "sampling.processes"] {
+        for key in ["coordinator.url", "stateDir", "meter.selector", "sampling.interval", "sampling.processes", "logs.spool"] {
             assert!(invalid.contains(key), "{key} in {invalid}");
         }
     }

@@ -6,7 +6,7 @@ use futures::FutureExt;
 use jiff::Timestamp;
 use jobmeter_daemon::admin::SourceState;
 use jobmeter_decide::books::Observation;
-use jobmeter_protocol::{Heartbeat, HeartbeatReply, NodeStatus, VERSION};
+use jobmeter_protocol::{Heartbeat, HeartbeatReply, LostLog, NodeStatus, VERSION};
 use tokio::time::Instant;
 
 use super::{Keeper, State, work::Done};
@@ -29,22 +29,26 @@ impl Keeper {
         state.heartbeat_under_way = true;
         state.next_heartbeat = Instant::now() + self.pace.heartbeat;
         let unknown: Vec<String> = std::mem::take(&mut state.unknown).into_iter().collect();
+        let logs_unknown = std::mem::take(&mut state.logs_unknown);
         let beat = Heartbeat {
             version: VERSION,
             status: NodeStatus { last_heartbeat: Timestamp::now(), ..self.status.clone() },
             live: self.books().live(),
             unknown: unknown.clone(),
-            logs_unknown: Vec::new(),
+            logs_unknown: logs_unknown.clone(),
         };
         let uplink = self.uplink.clone();
         let node = self.status.node.clone();
-        state.work.push(async move { Done::Beaten { unknown, outcome: uplink.heartbeat(&node, beat).await } }.boxed());
+        state
+            .work
+            .push(async move { Done::Beaten { unknown, logs_unknown, outcome: uplink.heartbeat(&node, beat).await } }.boxed());
     }
 
     pub(super) async fn take_beat(
         &self,
         state: &mut State,
         unknown: Vec<String>,
+        logs_unknown: Vec<LostLog>,
         outcome: Result<HeartbeatReply, UplinkError>,
     ) -> anyhow::Result<()> {
         state.heartbeat_under_way = false;
@@ -57,6 +61,7 @@ impl Keeper {
                     self.sources.set(SOURCE, SourceState::Failed { error: err.to_string() });
                 }
                 state.unknown.extend(unknown);
+                state.logs_unknown = logs_unknown;
                 return Ok(());
             }
         };
@@ -69,6 +74,9 @@ impl Keeper {
         }
         for pod_uid in reply.wanted {
             self.observe(state, &pod_uid, Observation::Wanted).await?;
+        }
+        if let Some(logs) = &self.logs {
+            state.logs_unknown = reply.logs_wanted.iter().filter_map(|log| logs.lost(log)).collect();
         }
         Ok(())
     }

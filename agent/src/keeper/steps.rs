@@ -134,7 +134,7 @@ impl Keeper {
             }
             Done::Identified { pod_uid, identity } => self.observe(state, &pod_uid, Observation::Identified(identity)).await,
             Done::Reported { sent, outcome } => self.take_verdicts(state, sent, outcome).await,
-            Done::Beaten { unknown, outcome } => self.take_beat(state, unknown, outcome).await,
+            Done::Beaten { unknown, logs_unknown, outcome } => self.take_beat(state, unknown, logs_unknown, outcome).await,
             Done::Answered => Ok(()),
         }
     }

@@ -3,7 +3,7 @@
 use futures::{FutureExt, future::BoxFuture};
 use jobmeter_decide::books::{Identity, Observation, Tree};
 use jobmeter_hostfs::podlog;
-use jobmeter_protocol::{HeartbeatReply, PodEvidence, Reading, ReportReply};
+use jobmeter_protocol::{HeartbeatReply, LostLog, PodEvidence, Reading, ReportReply};
 use tokio::sync::oneshot;
 
 use super::{FinalError, Keeper, State, outbox::Sent};
@@ -30,6 +30,7 @@ pub(super) enum Done {
     },
     Beaten {
         unknown: Vec<String>,
+        logs_unknown: Vec<LostLog>,
         outcome: Result<HeartbeatReply, UplinkError>,
     },
     /// Nothing is left to do about it.

@@ -1,7 +1,7 @@
 //! The agent's own health.
 
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     core::{Collector, Desc},
 };
 
@@ -77,25 +77,29 @@ impl OwnMetrics {
     }
 }
 
-struct Maker<'a> {
-    registry: &'a Registry,
+pub(super) struct Maker<'a> {
+    pub(super) registry: &'a Registry,
 }
 
 impl Maker<'_> {
-    fn counter(&self, metric: &Metric) -> Result<IntCounter, prometheus::Error> {
+    pub(super) fn counter(&self, metric: &Metric) -> Result<IntCounter, prometheus::Error> {
         self.register(IntCounter::with_opts(opts(metric))?)
     }
 
-    fn counters(&self, metric: &Metric) -> Result<IntCounterVec, prometheus::Error> {
+    pub(super) fn counters(&self, metric: &Metric) -> Result<IntCounterVec, prometheus::Error> {
         self.register(IntCounterVec::new(opts(metric), metric.labels)?)
     }
 
-    fn gauge(&self, metric: &Metric) -> Result<IntGauge, prometheus::Error> {
+    pub(super) fn gauge(&self, metric: &Metric) -> Result<IntGauge, prometheus::Error> {
         self.register(IntGauge::with_opts(opts(metric))?)
     }
 
+    pub(super) fn gauges(&self, metric: &Metric) -> Result<IntGaugeVec, prometheus::Error> {
+        self.register(IntGaugeVec::new(opts(metric), metric.labels)?)
+    }
+
     /// From 100 µs to 1.6 s: what a disk or a scan may take.
-    fn histogram(&self, metric: &Metric) -> Result<Histogram, prometheus::Error> {
+    pub(super) fn histogram(&self, metric: &Metric) -> Result<Histogram, prometheus::Error> {
         let buckets = prometheus::exponential_buckets(0.0001, 4.0, 8)?;
         self.register(Histogram::with_opts(HistogramOpts::new(metric.name, metric.help).buckets(buckets))?)
     }

@@ -66,6 +66,40 @@ metrics! {
         "Time of one round of the sampler over the pods that were due.";
     SAMPLES Counter "jobmeter_agent_samples_total" &["result"],
         "Looks at live job pods: taken, asleep (nothing had changed), failed, or dropped because the books were behind.";
+    LOG_FILES_CAPTURED Counter "jobmeter_agent_log_files_captured_total" &["how"],
+        "Log files taken into the spool: linked, or copied where they cannot be linked.";
+    LOG_SPOOL_BYTES Gauge "jobmeter_agent_log_spool_bytes" &[],
+        "What the spool for logs holds and nobody else holds any more.";
+    LOG_SPOOL_LOGS Gauge "jobmeter_agent_log_spool_logs" &["state"],
+        "Logs in the spool: open (may still grow), sealed (wait for the store), done (stored; the kubelet has not removed them yet).";
+    LOG_SPOOL_OLDEST Gauge "jobmeter_agent_log_spool_oldest_seconds" &[],
+        "Age of the oldest log that is whole and not in the store.";
+    LOG_LOST Counter "jobmeter_agent_log_lost_total" &["why"],
+        "Logs, or pieces of them, that will never reach the store.";
+    LOG_SEALED Counter "jobmeter_agent_log_sealed_total" &[],
+        "Logs found whole and handed over for upload; one that grew afterwards counts again.";
+    LOG_CAPTURE_PROBLEMS Counter "jobmeter_agent_log_capture_problems_total" &[],
+        "Directories and files of logs, or of their spool, that could not be used; each is tried again.";
+    LOG_UNWATCHED Gauge "jobmeter_agent_log_unwatched_directories" &[],
+        "Directories of logs without an inotify watch: they are looked at every second.";
+
     SERIES_DROPPED Counter "jobmeter_agent_series_dropped_total" &[],
         "Series groups of job pods that the cap left out.";
+
+    LOG_BYTES Counter "jobmeter_agent_log_uploaded_bytes_total" &["via"],
+        "Bytes of logs that were uploaded, straight to the store or through the coordinator.";
+    LOG_OBJECTS Counter "jobmeter_agent_log_objects_total" &["outcome"],
+        "Logs whose shipping ended: stored and acknowledged, not of a job, rejected for ever, or changed since they were sealed.";
+    LOG_FAILURES Counter "jobmeter_agent_log_upload_failures_total" &["step", "cause"],
+        "Steps of uploading a log that failed; they are tried again.";
+    LOG_LAG Histogram "jobmeter_agent_log_upload_lag_seconds" &[],
+        "Time from the end of a log until the coordinator acknowledged it.";
+    LOG_QUEUE Gauge "jobmeter_agent_log_shipping" &["state"],
+        "Complete logs of this node that are not acknowledged yet: under_way, waiting, or parked after a failure.";
+    LOG_STORE_FAILURES Gauge "jobmeter_agent_log_store_failures" &[],
+        "Attempts in a row, of all logs, that did not get through to coordinator or store; 0: it is well.";
+    LOG_THROUGH Gauge "jobmeter_agent_log_through_coordinator" &[],
+        "1 while this node cannot reach the store itself and its logs go through the coordinator.";
+    LOG_RESUMED Counter "jobmeter_agent_log_parts_resumed_total" &[],
+        "Parts of logs that were not uploaded again because an earlier attempt had.";
 }

@@ -3,12 +3,12 @@
 use std::{path::PathBuf, time::Duration};
 
 use futures::{FutureExt, future::BoxFuture};
-use jobmeter_daemon::token::TokenFile;
+use jobmeter_daemon::token::{TokenError, TokenFile};
 use jobmeter_protocol::{Heartbeat, HeartbeatReply, ReportBatch, ReportReply};
-use reqwest::{Client, Response, StatusCode, Url, header::RETRY_AFTER};
+use reqwest::{Client, RequestBuilder, Response, StatusCode, Url, header::RETRY_AFTER};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Uplink, UplinkError};
+use super::{Uplink, UplinkError, stores::Stores};
 
 #[derive(Clone, Debug)]
 pub struct HttpUplinkOptions {
@@ -42,9 +42,10 @@ pub enum HttpUplinkError {
 }
 
 pub struct HttpUplink {
-    client: Client,
-    base: Url,
+    pub(super) client: Client,
+    pub(super) base: Url,
     token: Option<TokenFile>,
+    pub(super) stores: Stores,
 }
 
 /// Most of an error body that is kept for the log.
@@ -70,21 +71,29 @@ impl HttpUplink {
             client = client.tls_certs_merge(certificates);
         }
         let client = client.build().map_err(HttpUplinkError::Client)?;
-        Ok(Self { client, base, token: options.token_file.map(TokenFile::new) })
+        Ok(Self { client, base, token: options.token_file.map(TokenFile::new), stores: Stores::default() })
     }
 
     async fn call<Q: Serialize, A: DeserializeOwned>(&self, url: Result<Url, UplinkError>, body: &Q) -> Result<A, UplinkError> {
-        let mut request = self.client.post(url?).json(body);
-        if let Some(token) = &self.token {
-            let token = token.current().map_err(|err| UplinkError::Token(Box::new(err)))?;
-            request = request.bearer_auth(token.expose());
+        self.answer(self.client.post(url?).json(body)).await
+    }
+
+    /// Only for requests to the coordinator itself: the token is for nobody else.
+    pub(super) fn authorized(&self, request: RequestBuilder) -> Result<RequestBuilder, TokenError> {
+        match &self.token {
+            Some(token) => Ok(request.bearer_auth(token.current()?.expose())),
+            None => Ok(request),
         }
+    }
+
+    pub(super) async fn answer<A: DeserializeOwned>(&self, request: RequestBuilder) -> Result<A, UplinkError> {
+        let request = self.authorized(request).map_err(|err| UplinkError::Token(Box::new(err)))?;
         let response = request.send().await.map_err(|err| UplinkError::Unreachable(Box::new(err.without_url())))?;
         let response = refuse(response).await?;
         response.json().await.map_err(|err| UplinkError::Answer(Box::new(err.without_url())))
     }
 
-    fn url(&self, segments: &[&str]) -> Result<Url, UplinkError> {
+    pub(super) fn url(&self, segments: &[&str]) -> Result<Url, UplinkError> {
         let mut url = self.base.clone();
         // Refused only for addresses that cannot have a path, and ours was checked at start.
         let cannot = || UplinkError::Unreachable("address cannot have a path".into());
@@ -93,7 +102,8 @@ impl HttpUplink {
     }
 }
 
-const CONNECT: Duration = Duration::from_secs(5);
+/// Nobody who is there takes longer to accept a connection.
+pub(super) const CONNECT: Duration = Duration::from_secs(5);
 
 impl Uplink for HttpUplink {
     fn report(&self, batch: ReportBatch) -> BoxFuture<'_, Result<ReportReply, UplinkError>> {
@@ -122,12 +132,16 @@ async fn refuse(response: Response) -> Result<Response, UplinkError> {
 }
 
 fn busy(response: &Response) -> UplinkError {
-    let seconds =
-        response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()).and_then(|text| text.trim().parse().ok());
-    UplinkError::Busy { status: response.status().as_u16(), retry_after: seconds.map(Duration::from_secs) }
+    UplinkError::Busy { status: response.status().as_u16(), retry_after: retry_after(response) }
 }
 
-async fn shown(response: Response) -> String {
+/// In seconds; a date is not understood.
+pub(super) fn retry_after(response: &Response) -> Option<Duration> {
+    let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+pub(super) async fn shown(response: Response) -> String {
     let body = response.text().await.unwrap_or_else(|err| format!("(unreadable body: {})", err.without_url()));
     body.chars().take(BODY_SHOWN).collect()
 }

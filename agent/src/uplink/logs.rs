@@ -36,3 +36,16 @@ pub enum PutError {
     #[error("the store knows nothing of this upload (status {status})")]
     Gone { status: u16 },
 }
+
+impl PutError {
+    /// For a metric label.
+    pub fn cause(&self) -> &'static str {
+        match self {
+            Self::Unreachable(_) => "unreachable",
+            Self::Refused { .. } => "refused",
+            Self::Busy { .. } => "busy",
+            Self::NoEtag => "no_etag",
+            Self::Gone { .. } => "gone",
+        }
+    }
+}

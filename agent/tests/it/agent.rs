@@ -9,7 +9,7 @@ use std::{
 
 use futures::{FutureExt, future::BoxFuture};
 use jobmeter_agent::journal::OpenError;
-use jobmeter_agent::{AgentConfig, AgentHandle, PodEvent, StartError, Uplink, UplinkError, start};
+use jobmeter_agent::{AgentConfig, AgentHandle, LogUplink, PodEvent, StartError, Uplink, UplinkError, start};
 use jobmeter_daemon::supervise::Supervisor;
 use jobmeter_decide::join::join;
 use jobmeter_protocol::{Heartbeat, HeartbeatReply, PodEvidence, ReportBatch, ReportReply, Stage, Verdict};
@@ -86,7 +86,7 @@ impl Uplink for Arc2 {
     fn heartbeat(&self, _node: &str, beat: Heartbeat) -> BoxFuture<'_, Result<HeartbeatReply, UplinkError>> {
         self.0.beats.lock().unwrap().push(beat);
         let reply = self.0.replies.lock().unwrap().pop_front();
-        async move { Ok(reply.unwrap_or(HeartbeatReply::default())) }.boxed()
+        async move { Ok(reply.unwrap_or_default()) }.boxed()
     }
 }
 
@@ -102,11 +102,15 @@ pub(crate) struct Agent {
 
 impl Agent {
     pub(crate) fn start(config: AgentConfig, uplink: Arc<dyn Uplink>) -> Self {
+        Self::with_logs(config, uplink, None)
+    }
+
+    pub(crate) fn with_logs(config: AgentConfig, uplink: Arc<dyn Uplink>, logs: Option<Arc<dyn LogUplink>>) -> Self {
         let until = Instant::now() + Duration::from_secs(5);
         let (supervisor, pods, handle) = loop {
             let mut supervisor = Supervisor::without_signals(Duration::from_secs(5));
             let (pods, events) = mpsc::channel(64);
-            match start(config.clone(), events, Arc::clone(&uplink), &mut supervisor) {
+            match start(config.clone(), events, Arc::clone(&uplink), logs.clone(), &mut supervisor) {
                 Ok(handle) => break (supervisor, pods, handle),
                 // Another test forks at this moment: until its child executes its command, it holds what this process held.
                 Err(StartError::Journal(OpenError::Locked { .. })) if Instant::now() < until => std::thread::yield_now(),

@@ -6,6 +6,9 @@
 mod agent;
 mod cgroups;
 mod cluster;
+mod guard;
+mod logs;
+mod ship;
 mod standalone;
 mod uplink;
 mod watch;

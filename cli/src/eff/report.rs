@@ -21,6 +21,7 @@ pub fn write(job: Option<&Job>, records: &[Record], now: Timestamp, out: &mut dy
     sections::memory(&mut page, records)?;
     sections::other(&mut page, records)?;
     sections::details(&mut page, records, now)?;
+    sections::logs(&mut page, records)?;
     sections::quality(&mut page, records)?;
     page.lines("Next time", next_time(records))?;
     match legend(&page.methods) {

@@ -51,14 +51,15 @@ const WIDE: &[&str] = &[
     "Quality",
 ];
 const METHODS: &[&str] = &["CPUMethod", "MemMethod", "RSSMethod"];
+const LOGS: &[&str] = &["LogBytes", "Log"];
 
 /// The columns of a table of pods, or of jobs.
 pub fn default_columns(pods: bool, breadth: Breadth, namespaces: bool) -> Vec<Column> {
     let narrow = if pods { POD } else { JOB };
     let more: &[&[&str]] = match breadth {
         Breadth::Narrow => &[],
-        Breadth::Wide => &[WIDE],
-        Breadth::Programs => &[WIDE, METHODS],
+        Breadth::Wide => &[WIDE, LOGS],
+        Breadth::Programs => &[WIDE, METHODS, LOGS],
     };
     let mut names: Vec<&str> = if namespaces { vec!["Namespace"] } else { Vec::new() };
     for name in narrow.iter().chain(more.iter().copied().flatten()) {
@@ -75,7 +76,7 @@ mod tests {
 
     #[test]
     fn every_name_of_a_default_table_is_a_field_and_narrow_job_tables_need_no_records() {
-        for name in [POD, JOB, WIDE, METHODS].concat() {
+        for name in [POD, JOB, WIDE, METHODS, LOGS].concat() {
             assert_eq!(Field::find(name).map(|field| field.name), Some(name));
         }
         assert!(default_columns(false, Breadth::Narrow, true).iter().all(|column| !column.field.needs_pods));

@@ -2,6 +2,7 @@
 
 mod amounts;
 mod identity;
+mod logs;
 
 use std::sync::LazyLock;
 
@@ -28,8 +29,10 @@ pub struct Field {
 }
 
 /// All of them, in the order of `--format help`.
-pub static FIELDS: LazyLock<Vec<&'static Field>> =
-    LazyLock::new(|| identity::FIELDS.iter().chain(amounts::CPU).chain(amounts::MEMORY).chain(amounts::OTHER).collect());
+pub static FIELDS: LazyLock<Vec<&'static Field>> = LazyLock::new(|| {
+    let amounts = amounts::CPU.iter().chain(amounts::MEMORY).chain(amounts::OTHER);
+    identity::FIELDS.iter().chain(amounts).chain(logs::FIELDS).collect()
+});
 
 impl Field {
     /// By any of its names, in any case; `-` and `_` are the same.

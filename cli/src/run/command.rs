@@ -37,6 +37,7 @@ pub(super) async fn run(args: RunArgs, forker: Forker) -> anyhow::Result<ExitCod
         listen: args.listen,
         allow_remote: false,
         streams: Streams::Inherit,
+        object_store_secret: None,
     };
     // Before the command starts: none that arrives early may end us and leave it alone.
     let mut signals = Passed::listen()?;

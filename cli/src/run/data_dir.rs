@@ -4,12 +4,14 @@
 //! |---|---|
 //! | `jobmeter.db` | records, kept from run to run |
 //! | `journal/` | what the agent has seen and the records do not hold yet |
-//! | `logs/<namespace>_<pod>_<uid>/<container>/<attempt>.log` | output of the jobs |
+//! | `logs/<namespace>/<job>/<pod>.log` | output of the jobs, with a manifest beside each |
+//! | `pods/<namespace>_<pod>_<uid>/<container>/<attempt>.log` | output of what runs, until it is stored |
+//! | `spool/` | the same, held until it is stored |
 //! | `token`, `address` | of the `jobmeter standalone` that runs here |
 
 use std::fs::{self, OpenOptions};
 use std::io::{Read, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -24,8 +26,21 @@ pub(crate) struct DataDir {
 
 impl DataDir {
     pub(crate) fn create(path: &Path) -> anyhow::Result<Self> {
-        fs::create_dir_all(path).with_context(|| format!("failed to create the data directory {}", path.display()))?;
-        Ok(Self::at(path))
+        let failed = || format!("failed to create the data directory {}", path.display());
+        // Its parents as usual; in it is what the jobs printed, which is for their owner alone.
+        match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            Some(parent) => fs::create_dir_all(parent).with_context(failed)?,
+            None => {}
+        }
+        match fs::DirBuilder::new().mode(0o700).create(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && path.is_dir() => {}
+            made => made.with_context(failed)?,
+        }
+        let files = Self::at(path);
+        // Whoever watches it wants it to be there.
+        let pods = files.pods();
+        fs::create_dir_all(&pods).with_context(|| format!("failed to create {}", pods.display()))?;
+        Ok(files)
     }
 
     pub(crate) fn at(path: &Path) -> Self {
@@ -38,6 +53,19 @@ impl DataDir {
 
     pub(crate) fn logs(&self) -> PathBuf {
         self.path.join("logs")
+    }
+
+    pub(crate) fn pods(&self) -> PathBuf {
+        self.path.join("pods")
+    }
+
+    /// An earlier run was killed before its logs were stored.
+    pub(crate) fn has_logs_of_pods(&self) -> bool {
+        fs::read_dir(self.pods()).is_ok_and(|mut pods| pods.next().is_some())
+    }
+
+    pub(crate) fn spool(&self) -> PathBuf {
+        self.path.join("spool")
     }
 
     pub(crate) fn journal(&self) -> PathBuf {

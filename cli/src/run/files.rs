@@ -10,7 +10,7 @@ use jobmeter_jobfile::LocalJob;
 
 use super::data_dir::read_job_file;
 use super::progress::Progress;
-use super::{RunArgs, Stack, StackOptions, Stops, records};
+use super::{RunArgs, Stack, StackOptions, Stops, logs, records};
 use crate::exit::Usage;
 use crate::output::{Rendering, printable, render_records};
 
@@ -42,6 +42,7 @@ pub(super) async fn run(args: RunArgs, forker: Forker) -> anyhow::Result<ExitCod
         listen: args.listen,
         allow_remote: false,
         streams: Streams::Log,
+        object_store_secret: args.object_store_secret.clone(),
     };
     let (mut stack, keeper) = Stack::start(options, forker).await?;
     if let Some(notice) = stack.missing_cgroups.as_ref().filter(|_| !args.quiet) {
@@ -50,7 +51,7 @@ pub(super) async fn run(args: RunArgs, forker: Forker) -> anyhow::Result<ExitCod
     if let Some(notice) = stack.executor.unenforced(&jobs).filter(|_| !args.quiet) {
         eprintln!("jobmeter: {notice}");
     }
-    let (logs, how) = (stack.data_dir.logs(), stack.how.clone());
+    let how = stack.how.clone();
     let work = async {
         let progress = Progress::new(total, args.quiet);
         let finished = drive(&mut stack, jobs, &progress).await;
@@ -59,9 +60,12 @@ pub(super) async fn run(args: RunArgs, forker: Forker) -> anyhow::Result<ExitCod
         let pods: BTreeSet<String> = finished.pods.keys().cloned().collect();
         let gathered = records::of_pods(&stack.coordinator, &pods, since).await;
         let why = gathered.why_missing(stack.store_trouble.borrow().as_deref());
-        Ok((finished, gathered, why))
+        // Everything has ended: what is left is the way of the logs into the store.
+        stack.executor.stop(false).await;
+        let logs = logs::whereabouts(&stack.coordinator, &stack.data_dir, &gathered.records).await;
+        Ok((finished, gathered, why, logs))
     };
-    let (finished, gathered, why) = keeper.until(work).await?;
+    let (finished, gathered, why, logs) = keeper.until(work).await?;
 
     let stdout = &mut std::io::stdout().lock();
     render_records(&gathered.records, &Rendering::table(Timestamp::now()), stdout)?;
@@ -71,7 +75,7 @@ pub(super) async fn run(args: RunArgs, forker: Forker) -> anyhow::Result<ExitCod
     }
     if !args.quiet {
         eprintln!("\n{} of {total} jobs completed; measured with {how}", finished.completed);
-        eprintln!("logs: {}/<namespace>_<pod>_<uid>/<container>/<attempt>.log", logs.display());
+        eprintln!("logs: {}", printable(&logs));
     }
     Ok(match finished.signal {
         Some(signal) => ExitCode::from(u8::try_from(128 + signal).unwrap_or(u8::MAX)),

@@ -1,12 +1,18 @@
 //! What in a cluster are network calls: the executor tells the agent, the agent reports to the coordinator.
 
+mod logs;
+
 use futures::future::BoxFuture;
 use jobmeter_agent::uplink::{Uplink, UplinkError};
 use jobmeter_agent::{AgentHandle, PodEvent};
 use jobmeter_coordinator::CoordinatorHandle;
-use jobmeter_coordinator::execute::local::{NodeAgent, NotFinal, PodNews};
+use jobmeter_coordinator::execute::local::{NodeAgent, NotFinal, NotStored, PodNews};
+use jobmeter_daemon::admin::SourceState;
 use jobmeter_protocol::{Heartbeat, HeartbeatReply, ReportBatch, ReportReply};
 use tokio::sync::{mpsc, watch};
+
+/// As the agent calls it on its board of sources.
+const LOG_CAPTURE: &str = "log_capture";
 
 /// Executor → agent.
 pub(super) struct Link {
@@ -15,6 +21,7 @@ pub(super) struct Link {
 }
 
 /// Agent → coordinator.
+#[derive(Clone)]
 pub(super) struct InProcess {
     pub(super) coordinator: CoordinatorHandle,
     /// Why the last report was not taken; `None` once one was.
@@ -37,6 +44,19 @@ impl NodeAgent for Link {
 
     fn pod_final<'a>(&'a self, pod_uid: &'a str) -> BoxFuture<'a, Result<(), NotFinal>> {
         Box::pin(async move { self.agent.pod_final(pod_uid).await.map(drop).map_err(|error| NotFinal(Box::new(error))) })
+    }
+
+    fn logs_stored<'a>(&'a self, pod_uid: &'a str) -> BoxFuture<'a, Result<(), NotStored>> {
+        Box::pin(async move {
+            self.agent.logs_stored(pod_uid).await;
+            // Where nothing is captured, nothing waits either; and then the files are all there is.
+            let sources = self.agent.sources().snapshot();
+            match sources.get(LOG_CAPTURE).map(|source| &source.state) {
+                Some(SourceState::Active) => Ok(()),
+                Some(SourceState::Failed { error }) => Err(NotStored(format!("the capture of logs failed: {error}").into())),
+                _ => Err(NotStored("logs are not captured".into())),
+            }
+        })
     }
 }
 

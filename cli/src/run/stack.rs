@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use jobmeter_agent::logs::LogsOptions;
+use jobmeter_agent::uplink::LogUplink;
 use jobmeter_agent::{AgentConfig, AgentHandle};
 use jobmeter_coordinator::auth::Readers;
 use jobmeter_coordinator::execute::local::{
@@ -23,6 +25,7 @@ use jobmeter_daemon::token::TokenFile;
 use jobmeter_decide::local::Settings;
 use jobmeter_hostfs::own_tree::OwnTree;
 use jobmeter_hostfs::{HostRoot, machine};
+use jobmeter_logtext::SourceFormat;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
@@ -46,6 +49,8 @@ pub(crate) struct StackOptions {
     /// Whether `listen` may be reachable from elsewhere. Then reading asks for the token, too.
     pub(crate) allow_remote: bool,
     pub(crate) streams: Streams,
+    /// Directory with the fields of an object store's Secret, one file each; without it logs go to the data directory.
+    pub(crate) object_store_secret: Option<PathBuf>,
 }
 
 pub(crate) struct Stack {
@@ -71,6 +76,9 @@ pub(crate) struct Keeper {
 impl Stack {
     pub(crate) async fn start(options: StackOptions, forker: Forker) -> anyhow::Result<(Self, Keeper)> {
         let data_dir = DataDir::create(&options.data_dir)?;
+        if let Some(secret) = options.object_store_secret.as_ref().filter(|secret| !secret.is_dir()) {
+            return Err(Usage(format!("--object-store-secret: {} is no directory", secret.display())).into());
+        }
         // Before anything is started: a wrong address is the user's mistake.
         let listener = match options.listen {
             Some(address) => Some(listen(address, options.allow_remote).await?),
@@ -82,6 +90,7 @@ impl Stack {
 
         let (world, pods) = mpsc::channel(NEWS);
         let mut config = CoordinatorConfig::standalone(data_dir.path());
+        config.objects.secret_dir = options.object_store_secret.clone();
         if options.allow_remote {
             config.readers = Readers::token(data_dir.ensure_token()?);
         }
@@ -110,9 +119,14 @@ impl Stack {
         config.books.report = LIVE_REPORT;
         config.trees.local = tree.as_ref().map(|tree| tree.root().to_owned());
         let (trouble, store_trouble) = watch::channel(None);
-        let uplink = InProcess { coordinator: coordinator.clone(), trouble };
+        let uplink = Arc::new(InProcess { coordinator: coordinator.clone(), trouble });
+        config.host.pod_logs = data_dir.pods();
+        config.logs = LogsOptions { source: SourceFormat::Plain, ..LogsOptions::new(data_dir.spool()) };
+        // A command that is run in place writes to our own streams: there is nothing to capture but what was left here.
+        let logs =
+            (options.streams == Streams::Log || data_dir.has_logs_of_pods()).then(|| Arc::clone(&uplink) as Arc<dyn LogUplink>);
         let agent =
-            jobmeter_agent::start(config, agent_pods, Arc::new(uplink), &mut supervisor).context("failed to start the agent")?;
+            jobmeter_agent::start(config, agent_pods, uplink, logs, &mut supervisor).context("failed to start the agent")?;
 
         let cores = machine::cpu_count(&host).context("failed to count the cores")?;
         let options_local = LocalOptions {
@@ -122,7 +136,7 @@ impl Stack {
                 backoff_base: BACKOFF_BASE,
                 backoff_cap: BACKOFF_CAP,
             },
-            log_root: data_dir.logs(),
+            log_root: data_dir.pods(),
             cgroups: tree,
             streams: options.streams,
             node_millicores: u64::from(cores) * 1000,

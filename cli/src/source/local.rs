@@ -1,5 +1,7 @@
 //! The records in a local data directory, read while a run writes them or after it.
 
+mod logs;
+
 use std::path::{Path, PathBuf};
 
 use jobmeter_coordinator::Store;
@@ -26,6 +28,8 @@ pub enum LocalError {
         #[source]
         source: jobmeter_coordinator::store::OpenError,
     },
+    #[error("failed to read the log")]
+    Log(#[source] Box<jobmeter_coordinator::logs::read::ReadError>),
     #[error(transparent)]
     Query(#[from] jobmeter_coordinator::store::StoreError),
 }

@@ -2,7 +2,7 @@
 
 use futures::Stream;
 use futures::stream::try_unfold;
-use jobmeter_protocol::{Job, Page, Record, RecordQuery};
+use jobmeter_protocol::{Job, LogEntry, LogQuery, Page, Record, RecordQuery};
 
 use super::{Source, SourceError};
 
@@ -21,7 +21,7 @@ impl Source {
         query: &'a RecordQuery,
         limit: Option<u64>,
     ) -> impl Stream<Item = Result<Vec<Record>, SourceError>> + 'a {
-        pages(query, limit, async |query| self.records(&query).await)
+        pages(limit, async |after, limit| self.records(&RecordQuery { after, limit, ..query.clone() }).await)
     }
 
     pub fn all_jobs<'a>(
@@ -29,13 +29,18 @@ impl Source {
         query: &'a RecordQuery,
         limit: Option<u64>,
     ) -> impl Stream<Item = Result<Vec<Job>, SourceError>> + 'a {
-        pages(query, limit, async |query| self.jobs(&query).await)
+        pages(limit, async |after, limit| self.jobs(&RecordQuery { after, limit, ..query.clone() }).await)
+    }
+
+    pub fn all_logs<'a>(&'a self, query: &'a LogQuery) -> impl Stream<Item = Result<Vec<LogEntry>, SourceError>> + 'a {
+        pages(None, async |after, limit| self.logs(&LogQuery { after, limit, ..query.clone() }).await)
     }
 }
 
-fn pages<'a, T: 'a, F>(query: &'a RecordQuery, limit: Option<u64>, ask: F) -> impl Stream<Item = Result<Vec<T>, SourceError>> + 'a
+/// `ask` gets the cursor and the size of a page.
+fn pages<'a, T: 'a, F>(limit: Option<u64>, ask: F) -> impl Stream<Item = Result<Vec<T>, SourceError>> + 'a
 where
-    F: AsyncFn(RecordQuery) -> Result<Page<T>, SourceError> + 'a,
+    F: AsyncFn(Option<String>, Option<u32>) -> Result<Page<T>, SourceError> + 'a,
 {
     try_unfold((Next::First, limit, ask), move |(next, left, ask)| async move {
         let after = match next {
@@ -47,7 +52,7 @@ where
         if page_size == 0 {
             return Ok(None);
         }
-        let page = ask(RecordQuery { after, limit: Some(page_size), ..query.clone() }).await?;
+        let page = ask(after, Some(page_size)).await?;
         let mut items = page.items;
         let left = left.map(|left| {
             items.truncate(usize::try_from(left).unwrap_or(usize::MAX));

@@ -1,30 +1,58 @@
 //! Paths and query strings of the coordinator's API, version 1.
 
-use jobmeter_protocol::RecordQuery;
+use jobmeter_protocol::{LogQuery, LogRead, RecordQuery};
 use reqwest::Url;
 
 /// A path with its query, to be put behind a server's address or a service proxy's prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Path {
-    path: &'static str,
+    path: String,
     pairs: Vec<(String, String)>,
 }
 
 impl Path {
     pub(super) fn records(query: &RecordQuery) -> Self {
-        Self { path: "/v1/records", pairs: pairs(query) }
+        Self { path: "/v1/records".to_owned(), pairs: pairs(query) }
     }
 
     pub(super) fn jobs(query: &RecordQuery) -> Self {
-        Self { path: "/v1/jobs", pairs: pairs(query) }
+        Self { path: "/v1/jobs".to_owned(), pairs: pairs(query) }
     }
 
     pub(super) fn nodes() -> Self {
-        Self { path: "/v1/nodes", pairs: Vec::new() }
+        Self { path: "/v1/nodes".to_owned(), pairs: Vec::new() }
     }
 
     pub(super) fn live() -> Self {
-        Self { path: "/v1/live", pairs: Vec::new() }
+        Self { path: "/v1/live".to_owned(), pairs: Vec::new() }
+    }
+
+    pub(super) fn logs(query: &LogQuery) -> Self {
+        let LogQuery { namespace, job, pod, state, limit, after } = query;
+        let pairs = [
+            ("namespace", namespace.clone()),
+            ("job", job.clone()),
+            ("pod", pod.clone()),
+            ("state", state.clone()),
+            ("limit", limit.map(|limit| limit.to_string())),
+            ("after", after.clone()),
+        ];
+        Self { path: "/v1/logs".to_owned(), pairs: present(pairs) }
+    }
+
+    pub(super) fn log(namespace: &str, pod: &str, read: &LogRead) -> Self {
+        let LogRead { uid, container, attempt, previous, follow, timestamps, since } = read;
+        let flag = |set: bool| set.then(|| "true".to_owned());
+        let pairs = [
+            ("uid", uid.clone()),
+            ("container", container.clone()),
+            ("attempt", attempt.map(|attempt| attempt.to_string())),
+            ("previous", flag(*previous)),
+            ("follow", flag(*follow)),
+            ("timestamps", flag(*timestamps)),
+            ("since", since.map(|at| at.to_string())),
+        ];
+        Self { path: format!("/v1/logs/{namespace}/{pod}"), pairs: present(pairs) }
     }
 
     /// `base` may itself have a path, with or without a slash at its end.
@@ -43,7 +71,7 @@ impl Path {
 fn pairs(query: &RecordQuery) -> Vec<(String, String)> {
     let RecordQuery { namespace, job, pod, selector, state, since, until, sort_by, limit, after } = query;
     let word = |value: serde_json::Value| value.as_str().map(str::to_owned);
-    [
+    present([
         ("namespace", namespace.clone()),
         ("job", job.clone()),
         ("pod", pod.clone()),
@@ -54,10 +82,11 @@ fn pairs(query: &RecordQuery) -> Vec<(String, String)> {
         ("sort_by", sort_by.and_then(|by| serde_json::to_value(by).ok()).and_then(word)),
         ("limit", limit.map(|limit| limit.to_string())),
         ("after", after.clone()),
-    ]
-    .into_iter()
-    .filter_map(|(key, value)| Some((key.to_owned(), value?)))
-    .collect()
+    ])
+}
+
+fn present<const N: usize>(pairs: [(&str, Option<String>); N]) -> Vec<(String, String)> {
+    pairs.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
 }
 
 #[cfg(test)]

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use futures::TryStreamExt;
 use http::Request;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use reqwest::Url;
 use serde::de::DeserializeOwned;
 
+use super::logs::{LogAnswer, receive};
 use super::paths::Path;
 use super::{CoordinatorService, SourceArgs};
 
@@ -16,6 +18,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) struct Proxy {
     client: Client,
+    /// For what may be silent for hours: a log that is followed.
+    patient: Client,
     /// Path of the service's proxy. The address in front of it belongs to the client.
     base: Url,
     service: CoordinatorService,
@@ -70,16 +74,42 @@ impl Proxy {
         let base = format!("http://api.invalid/api/v1/namespaces/{namespace}/services/{name}:{port}/proxy");
         // The parts were checked when the service was parsed, so the address holds; a failure would be of ours.
         let base = base.parse().map_err(|_| ProxyError::NoService(service.clone()))?;
-        let client = Client::try_from(config).map_err(|error| ProxyError::Client(Box::new(error)))?;
-        Ok(Self { client, base, service, context_namespace })
+        let client = |config| Client::try_from(config).map_err(|error| ProxyError::Client(Box::new(error)));
+        let mut patient = config.clone();
+        patient.read_timeout = None;
+        Ok(Self { client: client(config)?, patient: client(patient)?, base, service, context_namespace })
     }
 
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &Path) -> Result<T, ProxyError> {
-        let url = path.under(&self.base);
-        let target = url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()));
-        let request = Request::get(target).body(Vec::new()).map_err(ProxyError::Address)?;
+        let request = Request::get(self.target(path)).body(Vec::new()).map_err(ProxyError::Address)?;
         let text = self.client.request_text(request).await.map_err(|error| self.explain(error))?;
         serde_json::from_str(&text).map_err(|source| ProxyError::Garbled { service: self.service.clone(), source })
+    }
+
+    /// An answer that is read as it comes.
+    pub(super) async fn log(&self, path: &Path, follow: bool) -> Result<LogAnswer, ProxyError> {
+        let client = if follow { &self.patient } else { &self.client };
+        let request = Request::get(self.target(path)).body(kube::client::Body::empty()).map_err(ProxyError::Address)?;
+        let (parts, body) = client.send(request).await.map_err(|error| self.explain(error))?.into_parts();
+        let chunks = axum::body::Body::new(body).into_data_stream().map_err(std::io::Error::other);
+        let refusal = match receive(parts.status, &parts.headers, Box::pin(chunks)).await {
+            Ok(text) => return Ok(LogAnswer::Here(text)),
+            Err(refusal) => refusal,
+        };
+        // What the API server refuses is a Status with a code; what the coordinator says of a log is not.
+        if let Ok(status) = serde_json::from_slice::<kube::core::Status>(&refusal.said)
+            && status.code != 0
+        {
+            return Err(self.explain(kube::Error::Api(status.boxed())));
+        }
+        refusal
+            .of_the_log()
+            .map_err(|refusal| ProxyError::Status { code: refusal.status.as_u16(), said: super::server::sentence(&refusal.said) })
+    }
+
+    fn target(&self, path: &Path) -> String {
+        let url = path.under(&self.base);
+        url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()))
     }
 
     fn explain(&self, error: kube::Error) -> ProxyError {

@@ -8,6 +8,7 @@ use reqwest::{Certificate, Client, StatusCode, Url};
 use serde::de::DeserializeOwned;
 
 use super::SourceArgs;
+use super::logs::{LogAnswer, receive};
 use super::paths::Path;
 
 /// A page of 1,000 records over a slow line takes a while; a coordinator that says nothing at all does not come back.
@@ -18,6 +19,8 @@ pub(super) struct Server {
     base: Url,
     token: Option<String>,
     client: Client,
+    /// For what may be silent for hours: a log that is followed.
+    patient: Client,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -67,26 +70,59 @@ impl Server {
             return Err(ServerError::Token);
         }
         let failed = |source| ServerError::Client { with_ca: authority.is_some(), source };
-        let mut builder = Client::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(READ_TIMEOUT);
-        if let Some(pem) = authority {
-            builder = builder.tls_certs_only(Certificate::from_pem_bundle(pem).map_err(failed)?);
-        }
-        Ok(Self { base, token, client: builder.build().map_err(failed)? })
+        let client = |read_timeout: Option<Duration>| {
+            let mut builder = Client::builder().connect_timeout(CONNECT_TIMEOUT).tcp_keepalive(READ_TIMEOUT);
+            if let Some(timeout) = read_timeout {
+                builder = builder.read_timeout(timeout);
+            }
+            if let Some(pem) = authority {
+                builder = builder.tls_certs_only(Certificate::from_pem_bundle(pem).map_err(failed)?);
+            }
+            builder.build().map_err(failed)
+        };
+        Ok(Self { base, token, client: client(Some(READ_TIMEOUT))?, patient: client(None)? })
     }
 
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &Path) -> Result<T, ServerError> {
-        let mut request = self.client.get(path.under(&self.base));
-        if let Some(token) = &self.token {
-            request = request.bearer_auth(token);
-        }
-        let response = request.send().await.map_err(ServerError::Unreachable)?;
+        let response = self.send(&self.client, path).await?;
         let status = response.status();
         let body = response.bytes().await.map_err(ServerError::Unreachable)?;
         match status {
             StatusCode::OK => serde_json::from_slice(&body).map_err(ServerError::Garbled),
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(ServerError::Refused { status, said: sentence(&body) }),
-            _ => Err(ServerError::Status { status, said: sentence(&body) }),
+            _ => Err(refused(status, &body)),
         }
+    }
+
+    /// An answer that is read as it comes.
+    pub(super) async fn log(&self, path: &Path, follow: bool) -> Result<LogAnswer, ServerError> {
+        let client = if follow { &self.patient } else { &self.client };
+        let response = self.send(client, path).await?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let chunks = futures::stream::try_unfold(response, async |mut response: reqwest::Response| {
+            let chunk = response.chunk().await.map_err(std::io::Error::other)?;
+            Ok(chunk.map(|chunk| (chunk, response)))
+        });
+        let refusal = match receive(status, &headers, Box::pin(chunks)).await {
+            Ok(text) => return Ok(LogAnswer::Here(text)),
+            Err(refusal) => refusal,
+        };
+        refusal.of_the_log().map_err(|refusal| refused(status, &refusal.said))
+    }
+
+    async fn send(&self, client: &Client, path: &Path) -> Result<reqwest::Response, ServerError> {
+        let mut request = client.get(path.under(&self.base));
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        request.send().await.map_err(ServerError::Unreachable)
+    }
+}
+
+fn refused(status: StatusCode, body: &[u8]) -> ServerError {
+    let said = sentence(body);
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ServerError::Refused { status, said },
+        _ => ServerError::Status { status, said },
     }
 }
 

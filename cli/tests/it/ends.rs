@@ -22,7 +22,7 @@ fn told(output: &Output) -> (Option<i32>, String, String) {
 fn mistakes_on_the_command_line_end_with_64_and_name_the_flag() {
     for (arguments, names) in [
         (vec!["acct", "--nosuch"], "--nosuch"),
-        (vec!["acct", "--format", "Stat"], "no field is named \"Stat\" (did you mean State?)"),
+        (vec!["acct", "--format", "Stat"], "no field is named \"Stat\" (did you mean State, LogState?)"),
         (vec!["acct", "--since", "someday"], "--since: \"someday\" is no moment"),
         (vec!["acct", "--state", "oom"], "\"oom\" is a state of pods"),
         (vec!["acct", "--since", "1h", "--until", "2h"], "--since is later than --until"),
@@ -38,6 +38,10 @@ fn mistakes_on_the_command_line_end_with_64_and_name_the_flag() {
         (vec!["run", "--report", "no/such/dir/r.json", "--", "touch", "ran"], "--report: failed to create no/such/dir/r.json"),
         (vec!["top", "--interval", "1ms"], "--interval: \"1ms\""),
         (vec!["eff"], "JOB|POD"),
+        (vec!["logs"], "JOB|POD"),
+        (vec!["logs", "x", "--previous", "--attempt", "1"], "cannot be used with"),
+        (vec!["logs", "x", "--since", "someday"], "--since: \"someday\" is no moment"),
+        (vec!["logs", "x", "-o", "json"], "--list"),
         (vec!["nosuch"], "nosuch"),
     ] {
         let (code, stdout, stderr) = run(&arguments);

@@ -2,8 +2,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 use jobmeter_protocol::{
-    ContainerKind, ContainerRecord, ExitStatus, Figure, Gap, Identity, Job, JobState, LivePod, Method, Outcome, OwnerRef,
-    ProcessRecord, Quality, Reason, Record, Resources, Times, Usage, VERSION,
+    ContainerKind, ContainerRecord, ExitStatus, Figure, Gap, Identity, Job, JobState, LivePod, LogRef, LogState, Method, Outcome,
+    OwnerRef, ProcessRecord, Quality, Reason, Record, Resources, Times, Usage, VERSION,
 };
 
 const MIB: u64 = 1 << 20;
@@ -105,7 +105,13 @@ fn container(name: &str, elapsed: f64, started: f64) -> ContainerRecord {
 
 /// 60 ms on a kubelet's node.
 pub(crate) fn short() -> Record {
-    record("sort", "sort-7xk2p", 10.0, 0.06)
+    let mut record = record("sort", "sort-7xk2p", 10.0, 0.06);
+    record.containers[0].log = Some(log("bench/sort/sort-7xk2p.log", LogState::Complete));
+    record
+}
+
+fn log(key: &str, state: LogState) -> LogRef {
+    LogRef { state, location: format!("s3://logs/{key}"), bytes: 4_200, lines: 37, sha256: Some("9f".repeat(32)) }
 }
 
 /// Killed for lack of memory after a minute and a half, with two containers and processes.
@@ -166,6 +172,8 @@ pub(crate) fn partial() -> Record {
     };
     record.outcome.reason = Reason::Error;
     record.outcome.exit = Some(ExitStatus { code: Some(3), signal: None });
+    let lost = LogState::Lost { why: "the agent was down when the pod ended".into() };
+    record.containers[0].log = Some(LogRef { bytes: 0, lines: 0, sha256: None, ..log("bench/sort/sort-9qqqq.log", lost) });
     record
 }
 

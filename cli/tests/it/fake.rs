@@ -10,7 +10,8 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use jobmeter_protocol::{Job, LivePod, Page, Record};
+use futures::{StreamExt, stream};
+use jobmeter_protocol::{Job, LivePod, LogEntry, Page, Record};
 use serde::Serialize;
 
 #[derive(Default)]
@@ -18,10 +19,28 @@ pub(crate) struct Books {
     pub(crate) records: Vec<Record>,
     pub(crate) jobs: Vec<Job>,
     pub(crate) live: Vec<LivePod>,
+    pub(crate) logs: Vec<LogEntry>,
+    /// Answers to `GET /v1/logs/{namespace}/{pod}`, by `pod/container/attempt`, one after the other; the last one stays.
+    pub(crate) texts: BTreeMap<String, Vec<Text>>,
     /// At most so many items a page, whatever is asked for.
     pub(crate) page: usize,
     pub(crate) token: Option<&'static str>,
     pub(crate) asked: Mutex<Vec<BTreeMap<String, String>>>,
+}
+
+/// What the coordinator has of one log.
+#[derive(Clone)]
+pub(crate) enum Text {
+    /// Chunks, and the state in the header.
+    Here(&'static [&'static str], Option<&'static str>),
+    /// So many MiB, made while they are sent.
+    Large(usize),
+    /// A chunk, and then the connection is cut.
+    CutAfter(&'static str),
+    /// A chunk, and then silence.
+    SilentAfter(&'static str),
+    /// A status, with a sentence.
+    Refused(u16, &'static str),
 }
 
 pub(crate) struct Fake {
@@ -39,6 +58,8 @@ impl Fake {
             .route("/v1/records", get(records))
             .route("/v1/jobs", get(jobs))
             .route("/v1/live", get(live))
+            .route("/v1/logs", get(logs))
+            .route("/v1/logs/{namespace}/{pod}", get(text))
             .with_state(Arc::clone(&books));
         // The same through an API server's service proxy, and that server's own refusals.
         let router = Router::new()
@@ -79,7 +100,9 @@ type Asked = Query<BTreeMap<String, String>>;
 async fn records(State(books): State<Arc<Books>>, headers: HeaderMap, Query(asked): Asked) -> Response {
     let matching = |record: &&Record| {
         let is = |key: &str, value: &str| asked.get(key).is_none_or(|wanted| wanted == value);
-        is("namespace", &record.identity.namespace) && is("job", &record.identity.job.name) && is("pod", &record.identity.pod)
+        is("namespace", &record.identity.namespace)
+            && is("job", &record.identity.job.name)
+            && asked.get("pod").is_none_or(|pod| [&record.identity.pod, &record.identity.pod_uid].contains(&pod))
     };
     let items: Vec<Record> = books.records.iter().filter(matching).cloned().collect();
     books.answer(&headers, asked, items)
@@ -93,6 +116,63 @@ async fn jobs(State(books): State<Arc<Books>>, headers: HeaderMap, Query(asked):
 
 async fn live(State(books): State<Arc<Books>>) -> Json<Vec<LivePod>> {
     Json(books.live.clone())
+}
+
+async fn logs(State(books): State<Arc<Books>>, headers: HeaderMap, Query(asked): Asked) -> Response {
+    let matching = |entry: &&LogEntry| {
+        let is = |key: &str, values: &[&str]| asked.get(key).is_none_or(|wanted| values.contains(&wanted.as_str()));
+        let job = entry.log.pod.rsplit_once('-').map_or("", |(job, _)| job);
+        is("namespace", &[&entry.log.namespace]) && is("pod", &[&entry.log.pod, &entry.log.pod_uid]) && is("job", &[job])
+    };
+    let items: Vec<LogEntry> = books.logs.iter().filter(matching).cloned().collect();
+    books.answer(&headers, asked, items)
+}
+
+async fn text(State(books): State<Arc<Books>>, Path((_, pod)): Path<(String, String)>, Query(asked): Asked) -> Response {
+    let word = |key: &str| asked.get(key).cloned().unwrap_or_default();
+    let key = format!("{pod}/{}/{}", word("container"), word("attempt"));
+    let earlier = books.asked.lock().unwrap().iter().filter(|before| before.get("log") == Some(&key)).count();
+    books.asked.lock().unwrap().push(asked.into_iter().chain([("log".to_owned(), key.clone())]).collect());
+    let Some(texts) = books.texts.get(&key) else {
+        return (StatusCode::NOT_FOUND, Json(serde_json::json!({ "error": format!("no log {key}") }))).into_response();
+    };
+    texts[earlier.min(texts.len() - 1)].clone().into_response()
+}
+
+impl IntoResponse for Text {
+    fn into_response(self) -> Response {
+        let chunk = |text: &'static str| Ok::<_, std::io::Error>(axum::body::Bytes::from_static(text.as_bytes()));
+        let streamed = |body: axum::body::Body| body.into_response();
+        match self {
+            Self::Refused(status, said) => {
+                let body = Json(serde_json::json!({ "error": said }));
+                (StatusCode::from_u16(status).unwrap(), [("retry-after", "0")], body).into_response()
+            }
+            Self::Here(chunks, state) => {
+                let mut response = streamed(axum::body::Body::from_stream(stream::iter(chunks.iter().copied().map(chunk))));
+                if let Some(state) = state {
+                    response.headers_mut().insert("x-jobmeter-log-state", state.parse().unwrap());
+                }
+                response
+            }
+            Self::Large(mib) => {
+                let block: &'static [u8] = Box::leak(vec![b'x'; 1 << 20].into_boxed_slice());
+                let blocks = stream::iter(0..mib).map(move |_| Ok::<_, std::io::Error>(axum::body::Bytes::from_static(block)));
+                streamed(axum::body::Body::from_stream(blocks))
+            }
+            Self::CutAfter(text) => {
+                let cut = stream::once(async {
+                    // What was sent before the cut arrives before it.
+                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                    Err(std::io::Error::other("cut"))
+                });
+                streamed(axum::body::Body::from_stream(stream::iter([chunk(text)]).chain(cut)))
+            }
+            Self::SilentAfter(text) => {
+                streamed(axum::body::Body::from_stream(stream::iter([chunk(text)]).chain(stream::pending())))
+            }
+        }
+    }
 }
 
 impl Books {

@@ -7,5 +7,6 @@ mod ends;
 mod example;
 mod fake;
 mod golden;
+mod logs;
 mod proxy;
 mod run;

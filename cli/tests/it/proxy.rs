@@ -4,7 +4,7 @@ use std::process::Output;
 
 use crate::ask::jobmeter;
 use crate::example;
-use crate::fake::{Books, Fake};
+use crate::fake::{Books, Fake, Text};
 
 fn ask(fake: &Fake, arguments: &[&str]) -> Output {
     let directory = tempfile::tempdir().unwrap();
@@ -61,4 +61,27 @@ fn a_context_that_is_not_there_is_named() {
     let output = ask(&fake(), &["acct", "--context", "nosuch"]);
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.code() == Some(1) && stderr.contains("nosuch"), "{stderr}");
+}
+
+#[test]
+fn a_log_streams_through_the_service_proxy_and_its_refusals_are_told_apart() {
+    let mut books = Books { records: example::records(), ..Books::default() };
+    let key = |pod: &str| format!("{pod}/main/0");
+    books.texts.insert(key("sort-7xk2p"), vec![Text::Refused(409, "on its way"), Text::Here(&["one\n", "two"], None)]);
+    books.texts.insert(key("train-0"), vec![Text::Refused(410, "it has expired")]);
+    let fake = Fake::start(books);
+    let told = |arguments: &[&str]| {
+        let output = ask(&fake, arguments);
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let (code, stdout, stderr) = told(&["logs", "sort-7xk2p"]);
+    assert_eq!((code, stdout.as_str()), (Some(0), "one\ntwo"), "{stderr}");
+    assert!(stderr.contains("on its way: on its way; waiting"), "{stderr}");
+    let (code, stdout, stderr) = told(&["logs", "train-0"]);
+    assert_eq!((code, stdout.as_str()), (Some(1), ""));
+    assert!(stderr.contains("train-0/main: there is no log: it has expired"), "{stderr}");
+    let (code, _, stderr) = told(&["logs", "x", "--coordinator", "jobmeter/forbidden"]);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("ask for `get` on `services/proxy`"), "{stderr}");
 }

@@ -8,6 +8,7 @@ mod command;
 mod crash;
 mod files;
 mod full_disk;
+mod logs;
 mod service;
 mod unprivileged;
 
@@ -64,16 +65,30 @@ impl Place {
         serde_json::from_slice(&acct.stdout).unwrap()
     }
 
-    /// Log files by `<pod>/<container>/<attempt>.log`, with their bytes.
+    /// Stored logs by `<namespace>/<job>/<pod>.log`, with their bytes.
     pub(crate) fn logs(&self) -> Vec<(String, Vec<u8>)> {
-        let list = |dir: PathBuf| std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
-        let mut logs: Vec<_> = list(self.data().join("logs"))
-            .flat_map(list)
-            .flat_map(list)
-            .map(|log| (log.strip_prefix(self.data().join("logs")).unwrap().display().to_string(), std::fs::read(&log).unwrap()))
-            .collect();
+        let root = self.data().join("logs");
+        let list =
+            |dir: &Path| std::fs::read_dir(dir).into_iter().flatten().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+        let files = list(&root).iter().flat_map(|namespace| list(namespace)).flat_map(|job| list(&job)).collect::<Vec<_>>();
+        let logs = files.into_iter().filter(|file| file.extension().is_some_and(|suffix| suffix == "log"));
+        let name = |log: &Path| log.strip_prefix(&root).unwrap().display().to_string();
+        let mut logs: Vec<_> = logs.map(|log| (name(&log), std::fs::read(&log).unwrap())).collect();
         logs.sort();
         logs
+    }
+
+    /// Directories of pods whose logs are not stored.
+    pub(crate) fn live(&self) -> Vec<PathBuf> {
+        std::fs::read_dir(self.data().join("pods")).into_iter().flatten().map(|entry| entry.unwrap().path()).collect()
+    }
+
+    /// Until a container runs that has written so much.
+    pub(crate) fn await_output(&self, bytes: u64) {
+        let wrote = |pod: &PathBuf| std::fs::metadata(pod.join("main/0.log")).is_ok_and(|log| log.len() >= bytes);
+        while !self.live().iter().any(wrote) {
+            std::thread::yield_now();
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::auth::AuthError;
 use crate::handle::HeartbeatError;
 use crate::ingest::IngestError;
+use crate::store::logs::LogFilterError;
 use crate::store::{FilterError, StoreError};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +27,8 @@ pub struct ApiError {
     pub body: ErrorBody,
     /// Seconds after which to try again.
     pub retry_after: Option<u32>,
+    /// With 416: how long the thing is.
+    pub content_range: Option<String>,
 }
 
 /// A disk that is full or a queue that is long is not gone within milliseconds.
@@ -33,7 +36,12 @@ const RETRY_AFTER: u32 = 5;
 
 impl ApiError {
     pub(crate) fn new(status: StatusCode, error: impl Into<String>) -> Self {
-        Self { status, body: ErrorBody { error: error.into(), subject: None, hint: None }, retry_after: None }
+        Self {
+            status,
+            body: ErrorBody { error: error.into(), subject: None, hint: None },
+            retry_after: None,
+            content_range: None,
+        }
     }
 
     pub(crate) fn about(mut self, subject: impl Into<String>) -> Self {
@@ -57,6 +65,9 @@ impl IntoResponse for ApiError {
         let mut response = (self.status, Json(self.body)).into_response();
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(range) = self.content_range.and_then(|range| HeaderValue::from_str(&range).ok()) {
+            response.headers_mut().insert(header::CONTENT_RANGE, range);
         }
         if self.status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -88,9 +99,11 @@ impl From<AuthError> for ApiError {
 
 impl From<StoreError> for ApiError {
     fn from(err: StoreError) -> Self {
-        if let StoreError::Query(query) = err {
-            return query.into();
-        }
+        let err = match err {
+            StoreError::Query(query) => return query.into(),
+            StoreError::LogQuery(query) => return query.into(),
+            err => err,
+        };
         tracing::error!(error = &err as &dyn std::error::Error, "record store failed");
         let hint = match &err {
             StoreError::Full { .. } => "free space on the coordinator's volume; agents keep their reports meanwhile",
@@ -113,6 +126,17 @@ impl From<FilterError> for ApiError {
             FilterError::State { .. } => "state",
             FilterError::Limit { .. } => "limit",
             FilterError::Cursor(_) | FilterError::OtherSort { .. } => "after",
+        };
+        Self::new(StatusCode::BAD_REQUEST, err.to_string()).about(subject)
+    }
+}
+
+impl From<LogFilterError> for ApiError {
+    fn from(err: LogFilterError) -> Self {
+        let subject = match &err {
+            LogFilterError::State { .. } => "state",
+            LogFilterError::Limit { .. } => "limit",
+            LogFilterError::Cursor { .. } => "after",
         };
         Self::new(StatusCode::BAD_REQUEST, err.to_string()).about(subject)
     }

@@ -89,7 +89,7 @@ pub(super) async fn wrong_method(State(coordinator): Coordinator, method: Method
 }
 
 /// Authorized first, counted when refused.
-async fn guarded<T>(
+pub(super) async fn guarded<T>(
     coordinator: &CoordinatorHandle,
     headers: &HeaderMap,
     answer: impl AsyncFnOnce(&CoordinatorHandle) -> Result<T, ApiError>,

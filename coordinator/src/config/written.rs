@@ -14,6 +14,9 @@ use jobmeter_decide::metered::Scope;
 use jobmeter_decide::record::{Keep, KeptMetadata};
 use serde::{Deserialize, Serialize};
 
+use super::export::{ArchiveWritten, PushgatewayWritten};
+use super::logs::LogsWritten;
+use super::objects::ObjectStoreWritten;
 use super::{CoordinatorConfig, DEADLINES, MAX_SERIES};
 use crate::auth::{Readers, ServiceAccount, Writers};
 use crate::store::{Assembly, Retention};
@@ -60,6 +63,10 @@ pub struct Written {
     pub auth: AuthWritten,
     /// Namespaces and owner kinds that get a series of their own on `/metrics`.
     pub max_series: usize,
+    pub object_store: ObjectStoreWritten,
+    pub logs: LogsWritten,
+    pub archive: ArchiveWritten,
+    pub pushgateway: PushgatewayWritten,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -144,6 +151,10 @@ impl Default for Written {
             chase: ChaseWritten::default(),
             auth: AuthWritten::default(),
             max_series: MAX_SERIES,
+            object_store: ObjectStoreWritten::default(),
+            logs: LogsWritten::default(),
+            archive: ArchiveWritten::default(),
+            pushgateway: PushgatewayWritten::default(),
         }
     }
 }
@@ -232,6 +243,10 @@ impl Written {
         for namespace in self.meter.namespaces.intersection(&self.meter.excluded_namespaces) {
             problems.add("meter.excludedNamespaces", format_args!("{namespace} is also in meter.namespaces"));
         }
+        let objects = self.object_store.resolve(&self.data_dir, &mut problems);
+        let logs = self.logs.resolve(&mut problems);
+        let archive = self.archive.resolve(&mut problems);
+        let pushgateway = self.pushgateway.resolve(&mut problems);
         problems.finish()?;
 
         let keep = |keys: Option<BTreeSet<String>>| keys.map_or(Keep::All, Keep::Only);
@@ -244,7 +259,7 @@ impl Written {
             coordinator: CoordinatorConfig {
                 data_dir: self.data_dir,
                 scope: Scope { namespaces: self.meter.namespaces, excluded_namespaces: self.meter.excluded_namespaces, selector },
-                assembly: Assembly { cluster: self.cluster, kept },
+                assembly: Assembly { cluster: self.cluster, kept, logs: None },
                 retention: Retention { max_age: self.retention.max_age.0, max_records: self.retention.max_records },
                 deadlines: Deadlines {
                     agent_alive: self.chase.agent_alive.0,
@@ -258,6 +273,11 @@ impl Written {
                 },
                 readers,
                 max_series: self.max_series,
+                objects,
+                logs,
+                live_logs: None,
+                archive,
+                pushgateway,
             },
         })
     }

@@ -52,7 +52,8 @@ const EVENTS: usize = 256;
 pub struct LocalOptions {
     pub node: String,
     pub settings: Settings,
-    /// `<namespace>_<pod>_<uid>/<container>/<attempt>.log` below it, as a kubelet names them.
+    /// `<namespace>_<pod>_<uid>/<container>/<attempt>.log` below it, as a kubelet names them. A pod's directory is removed once
+    /// the agent says that its logs are stored.
     pub log_root: PathBuf,
     /// `None`: no cgroups; figures come from `wait4(2)` and from sampling.
     pub cgroups: Option<OwnTree>,
@@ -77,11 +78,18 @@ pub trait NodeAgent: Send + Sync + 'static {
     fn pod_event(&self, event: PodNews) -> BoxFuture<'_, ()>;
     /// Takes the last reading; when it answers, that is durable and the cgroups may go.
     fn pod_final<'a>(&'a self, pod_uid: &'a str) -> BoxFuture<'a, Result<(), NotFinal>>;
+    /// Waits until all logs of a pod that has ended are stored, or it is settled that they never will be; then their files may
+    /// go. Never answers while the store is away.
+    fn logs_stored<'a>(&'a self, pod_uid: &'a str) -> BoxFuture<'a, Result<(), NotStored>>;
 }
 
 #[derive(Debug, thiserror::Error)]
 #[error("the agent could not close the books of the pod")]
 pub struct NotFinal(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+
+#[derive(Debug, thiserror::Error)]
+#[error("the agent could not say what became of the pod's logs")]
+pub struct NotStored(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 
 #[derive(Clone, Debug)]
 pub enum PodNews {
@@ -221,7 +229,8 @@ impl LocalExecutor {
         self.commands.send(Command::Forward { signal }).await.unwrap_or_default();
     }
 
-    /// Starts nothing more and ends what runs, with its grace period or at once. Returns when all books are closed.
+    /// Starts nothing more and ends what runs, with its grace period or at once. Returns when all books are closed and the logs
+    /// are stored; for those it does not wait long.
     pub async fn stop(&self, at_once: bool) {
         let (idle, ended) = oneshot::channel();
         if self.commands.send(Command::Stop { at_once, idle: Some(idle) }).await.is_ok() {

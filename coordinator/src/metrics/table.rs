@@ -108,12 +108,61 @@ pub const METRICS: &[Metric] = &[
         &["result"],
         "Chains of owners that were followed, by how they ended (top, forbidden, not_found, too_deep, failed).",
     ),
+    metric(
+        "jobmeter_logs_total",
+        Counter,
+        &["state"],
+        "Logs that reached their end, by state (complete, truncated, lost, expired).",
+    ),
+    metric("jobmeter_logs_bytes_total", Counter, &[], "Bytes of the logs that were stored, before compression."),
+    metric(
+        "jobmeter_logs_objects_total",
+        Counter,
+        &[],
+        "Objects that were stored for logs: the logs and the times of their lines.",
+    ),
+    metric(
+        "jobmeter_logs_expected",
+        Gauge,
+        &[],
+        "Logs that are not stored yet, those of running containers that an agent has asked for included.",
+    ),
+    metric("jobmeter_logs_lost_total", Counter, &["why"], "Logs that were given up and have a notice in their place, by reason."),
+    metric(
+        "jobmeter_logs_stored_bytes",
+        Gauge,
+        &[],
+        "Size of all objects of logs in the directory; 0 where they are in a store.",
+    ),
+    metric("jobmeter_log_lag_seconds", Histogram, &[], "From the end of a container to its log in the object store, in seconds."),
+    metric(
+        "jobmeter_coordinator_log_calls_total",
+        Counter,
+        &["call", "answer"],
+        "Calls of agents about logs, by call (ticket, multipart, targets, put, complete) and answer.",
+    ),
+    metric("jobmeter_coordinator_log_proxied_bytes_total", Counter, &[], "Bytes of logs that passed through the coordinator."),
+    metric(
+        "jobmeter_coordinator_object_store_failures_total",
+        Counter,
+        &["action"],
+        "Calls of the object store for logs that failed, by action.",
+    ),
     metric("jobmeter_coordinator_watchers", Gauge, &[], "Clients that watch records now."),
     metric(
         "jobmeter_coordinator_watchers_dropped_total",
         Counter,
         &[],
         "Clients that were dropped because they could not keep up.",
+    ),
+    metric("jobmeter_archive_records_total", Counter, &[], "Closed records that were archived in the object store."),
+    metric("jobmeter_archive_failures_total", Counter, &[], "Attempts to archive records that failed and are repeated."),
+    metric("jobmeter_pushgateway_pushes_total", Counter, &[], "Jobs whose final figures were pushed to the Pushgateway."),
+    metric(
+        "jobmeter_pushgateway_failures_total",
+        Counter,
+        &["why"],
+        "Jobs whose final figures were not pushed, by reason (queue, refused, unreachable).",
     ),
     metric(
         "jobmeter_coordinator_process_cpu_seconds_total",
@@ -134,6 +183,6 @@ pub const METRICS: &[Metric] = &[
 const UNKNOWN: Metric = metric("jobmeter_unknown", Gauge, &[], "A metric that the table does not have.");
 
 /// The tests see to it that every name the code asks for is there.
-pub(super) fn find(name: &str) -> &'static Metric {
+pub(crate) fn find(name: &str) -> &'static Metric {
     METRICS.iter().find(|metric| metric.name == name).unwrap_or(&UNKNOWN)
 }

@@ -3,6 +3,7 @@
 //! Inputs: the stored pod, a [`PodChange`], the time. Output: the pod as it is to be stored, or why nothing changes.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use jobmeter_decide::chase::{self, Ending, Step};
@@ -11,12 +12,15 @@ use jobmeter_decide::record::{self, Closing, KeptMetadata, RecordInput};
 use jobmeter_protocol::{ApiPod, OwnerRef, PodEvidence, Record, Stage};
 
 use super::AppliedPod;
+use super::logs::LogNames;
 
 /// What every record is written with.
 #[derive(Clone, Debug, Default)]
 pub struct Assembly {
     pub cluster: String,
     pub kept: KeptMetadata,
+    /// Where logs go; `None` where they are not kept.
+    pub logs: Option<Arc<dyn LogNames>>,
 }
 
 /// All that is stored of one pod.

@@ -5,10 +5,13 @@
 use jiff::Timestamp;
 use jobmeter_decide::chase;
 use jobmeter_decide::job_view::{JobCondition, JobObject};
-use jobmeter_protocol::{ApiPod, Job, JobDetail, Page, Record};
+use jobmeter_protocol::{ApiPod, Job, JobDetail, LogEntry, LogId, Page, Record};
 
+use super::archive::Archivable;
 use super::change::StoredPod;
 use super::filter::Query;
+use super::logs::page::LogSelect;
+use super::logs::{ExpectedLog, LogRow, LogSubject, LogTotals, WhichPod};
 use super::retention::Retention;
 
 pub(super) trait StoreEngine: Send {
@@ -36,7 +39,25 @@ pub(super) trait StoreEngine: Send {
     fn present_pods(&mut self, namespace: Option<&str>) -> Result<Vec<String>, EngineError>;
     fn unresolved_pods(&mut self, namespace: Option<&str>) -> Result<Vec<ApiPod>, EngineError>;
     fn present_jobs(&mut self, namespace: Option<&str>) -> Result<Vec<String>, EngineError>;
+    /// Oldest first, until there are so many or they have so many bytes.
+    fn to_archive(&mut self, records: u32, bytes: usize) -> Result<Vec<Archivable>, EngineError>;
+    /// All up to that one.
+    fn archived(&mut self, seq: i64) -> Result<(), EngineError>;
     fn totals(&mut self) -> Result<Totals, EngineError>;
+
+    fn log(&mut self, log: &LogId) -> Result<Option<LogRow>, EngineError>;
+    /// Of one pod, in the order of containers and attempts.
+    fn logs_of(&mut self, uid: &str) -> Result<Vec<LogRow>, EngineError>;
+    fn save_log(&mut self, row: &LogRow) -> Result<(), EngineError>;
+    fn log_key_taken(&mut self, key: &str) -> Result<bool, EngineError>;
+    /// Deletes rows of pods whose records are gone; those that have an object only if `objects` do not outlive them.
+    fn prune_logs(&mut self, before: Timestamp, objects: bool) -> Result<u64, EngineError>;
+    fn log_page(&mut self, select: &LogSelect) -> Result<Page<LogEntry>, EngineError>;
+    fn log_subject(&mut self, pod: &WhichPod) -> Result<Option<LogSubject>, EngineError>;
+    fn expected_logs(&mut self, limit: u32) -> Result<Vec<ExpectedLog>, EngineError>;
+    /// What has an object, oldest first.
+    fn oldest_logs(&mut self, limit: u32) -> Result<Vec<LogRow>, EngineError>;
+    fn log_totals(&mut self) -> Result<LogTotals, EngineError>;
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

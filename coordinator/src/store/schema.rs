@@ -5,7 +5,10 @@
 use rusqlite::Connection;
 
 /// Applied in order; the version of a database is how many it has.
-pub(super) const MIGRATIONS: &[&str] = &[FIRST];
+pub(super) const MIGRATIONS: &[&str] = &[FIRST, LOGS, super::archive::MIGRATION];
+
+/// From this version on there is a ledger of logs.
+pub(super) const WITH_LOGS: usize = 2;
 
 /// Times are nanoseconds since 1970. Documents (`api`, `evidence`, `owners`, `record`) are the protocol's JSON; the columns
 /// before them repeat of the record what queries filter and sort by.
@@ -69,6 +72,38 @@ CREATE TABLE jobs (
     owned       INTEGER NOT NULL DEFAULT 0 -- it is a step of something above it, to which its pods are counted
 ) STRICT;
 CREATE INDEX jobs_name ON jobs (namespace, name);
+";
+
+/// `content` is the protocol's JSON. `asked` is when the row was made; `stored` of a lost log is that of its notice.
+const LOGS: &str = "
+CREATE TABLE logs (
+    pod_uid      TEXT NOT NULL,
+    container    TEXT NOT NULL,
+    attempt      INTEGER NOT NULL,
+    namespace    TEXT NOT NULL,
+    pod          TEXT NOT NULL,
+    job          TEXT NOT NULL,
+    node         TEXT,
+    kind         TEXT, -- init | sidecar | main | ephemeral
+    key          TEXT NOT NULL UNIQUE,
+    location     TEXT NOT NULL,
+    state        TEXT NOT NULL, -- expected | complete | truncated | lost | expired
+    why          TEXT,
+    object_bytes INTEGER NOT NULL,
+    raw_bytes    INTEGER,
+    times_bytes  INTEGER, -- of the object with the times of the lines
+    content      TEXT,
+    asked        INTEGER NOT NULL,
+    ended        INTEGER,
+    stored       INTEGER,
+    PRIMARY KEY (pod_uid, container, attempt)
+) STRICT;
+CREATE INDEX logs_asked    ON logs (asked DESC, pod_uid, container, attempt);
+CREATE INDEX logs_pod      ON logs (namespace, pod);
+CREATE INDEX logs_job      ON logs (job, namespace);
+CREATE INDEX logs_state    ON logs (state, asked) WHERE state IN ('expected', 'truncated', 'lost');
+CREATE INDEX logs_stored   ON logs (stored) WHERE stored IS NOT NULL AND state != 'expired';
+CREATE INDEX logs_expected ON logs (asked) WHERE state = 'expected';
 ";
 
 #[derive(Debug, thiserror::Error)]

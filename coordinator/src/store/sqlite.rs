@@ -16,15 +16,19 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jobmeter_decide::job_view::{JobCondition, JobObject};
 use jobmeter_decide::selector::Selector;
-use jobmeter_protocol::{ApiPod, Job, JobDetail, Page, Quality, Record, Stage};
+use jobmeter_protocol::{ApiPod, Job, JobDetail, LogEntry, LogId, Page, Quality, Record, Stage};
 use rusqlite::functions::FunctionFlags;
 use rusqlite::types::Value;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
+use super::archive::Archivable;
 use super::change::{Known, State, StoredPod};
 use super::engine::{EngineError, JobSaved, OpenPod, StoreEngine, Totals};
 use super::filter::Query;
 use super::lock::LockError;
+use super::logs::page::LogSelect;
+use super::logs::rows as log_rows;
+use super::logs::{ExpectedLog, LogRow, LogSubject, LogTotals, WhichPod};
 use super::retention::Retention;
 use super::row::{failed, integer, json, method, nanoseconds, optional_json, optional_text, parsed, real, saturated, text, time};
 use super::row::{timestamp, unreadable};
@@ -123,6 +127,11 @@ impl Sqlite {
             0 => Err(OpenError::Missing { path: path.to_owned() }),
             _ => Ok(Self { connection, path: path.to_owned(), skipped: Arc::default() }),
         }
+    }
+
+    /// A file of an earlier release that was opened for reading only has no table of them.
+    fn is_without_logs(&self) -> Result<bool, EngineError> {
+        schema::version(&self.connection).map(|found| found < schema::WITH_LOGS).map_err(failed("read the version of the schema"))
     }
 
     fn bytes(&self) -> u64 {
@@ -369,11 +378,65 @@ impl StoreEngine for Sqlite {
         records::strings(&self.connection, PRESENT, namespace).map_err(failed("list the jobs that are there"))
     }
 
+    fn to_archive(&mut self, records: u32, bytes: usize) -> Result<Vec<Archivable>, EngineError> {
+        super::archive::batch(&self.connection, records, bytes)
+    }
+
+    fn archived(&mut self, seq: i64) -> Result<(), EngineError> {
+        super::archive::done(&self.connection, seq)
+    }
+
     fn totals(&mut self) -> Result<Totals, EngineError> {
         let mut totals = records::totals(&self.connection).map_err(failed("count the records"))?;
         totals.bytes = self.bytes();
         totals.skipped = self.skipped.swap(0, Ordering::Relaxed);
         Ok(totals)
+    }
+
+    fn log(&mut self, log: &LogId) -> Result<Option<LogRow>, EngineError> {
+        log_rows::one(&self.connection, log)
+    }
+
+    fn logs_of(&mut self, uid: &str) -> Result<Vec<LogRow>, EngineError> {
+        log_rows::of_pod(&self.connection, uid)
+    }
+
+    fn save_log(&mut self, row: &LogRow) -> Result<(), EngineError> {
+        log_rows::save(&self.connection, row)
+    }
+
+    fn log_key_taken(&mut self, key: &str) -> Result<bool, EngineError> {
+        log_rows::taken(&self.connection, key)
+    }
+
+    fn prune_logs(&mut self, before: Timestamp, objects: bool) -> Result<u64, EngineError> {
+        log_rows::prune(&self.connection, before, objects)
+    }
+
+    fn log_page(&mut self, select: &LogSelect) -> Result<Page<LogEntry>, EngineError> {
+        if self.is_without_logs()? {
+            return Ok(Page { items: Vec::new(), next: None });
+        }
+        super::logs::page::page(&self.connection, select)
+    }
+
+    fn log_subject(&mut self, pod: &WhichPod) -> Result<Option<LogSubject>, EngineError> {
+        if self.is_without_logs()? {
+            return Ok(None);
+        }
+        log_rows::subject(&self.connection, pod)
+    }
+
+    fn expected_logs(&mut self, limit: u32) -> Result<Vec<ExpectedLog>, EngineError> {
+        log_rows::expected(&self.connection, limit)
+    }
+
+    fn oldest_logs(&mut self, limit: u32) -> Result<Vec<LogRow>, EngineError> {
+        log_rows::oldest(&self.connection, limit)
+    }
+
+    fn log_totals(&mut self) -> Result<LogTotals, EngineError> {
+        log_rows::totals(&self.connection)
     }
 }
 

@@ -10,6 +10,7 @@ use super::change::{self, Assembly, PodChange};
 use super::discarded::Discarded;
 use super::engine::{EngineError, StoreEngine};
 use super::lock::Lock;
+use super::logs::apply as logs;
 use super::{Applied, Change, Committed, OnCommit, Retention};
 
 /// Changes of one transaction. A larger one makes the first of them wait for the last without making the disk faster.
@@ -25,6 +26,15 @@ pub(super) enum Write {
         retention: Retention,
         now: Timestamp,
         reply: oneshot::Sender<Result<u64, EngineError>>,
+    },
+    PruneLogs {
+        before: Timestamp,
+        objects: bool,
+        reply: oneshot::Sender<Result<u64, EngineError>>,
+    },
+    Archived {
+        seq: i64,
+        reply: oneshot::Sender<Result<(), EngineError>>,
     },
     /// The last command: whatever waits behind it is not done.
     Close {
@@ -116,6 +126,12 @@ impl Writer {
                     Write::Prune { retention, now, reply } => {
                         drop(reply.send(self.prune(retention, now)));
                     }
+                    Write::PruneLogs { before, objects, reply } => {
+                        drop(reply.send(self.engine.prune_logs(before, objects)));
+                    }
+                    Write::Archived { seq, reply } => {
+                        drop(reply.send(self.engine.archived(seq)));
+                    }
                     Write::Close { reply } => closing = Some(reply),
                 }
                 if size < GROUP && closing.is_none() {
@@ -197,6 +213,8 @@ impl Writer {
             Change::JobGone { uid } => {
                 Ok(if self.engine.mark_job_gone(&uid)? { Applied::Job { ended: None } } else { Applied::Nothing })
             }
+            Change::Log { log, .. } if self.discarded.contains(&log.pod_uid) => Ok(Applied::Discarded),
+            Change::Log { log, change } => readable(logs::apply(self.engine.as_mut(), &self.assembly, &log, *change, now)),
         }
     }
 
@@ -215,10 +233,24 @@ impl Writer {
         }
         match change::apply(uid, before, change, &self.assembly, now) {
             None => Ok(Applied::Nothing),
-            Some(outcome) => {
+            Some(mut outcome) => {
+                if outcome.told.closed.is_some() {
+                    logs::expect(self.engine.as_mut(), &self.assembly, &outcome.after, now)?;
+                }
+                let rows = self.engine.logs_of(uid)?;
+                logs::attach(&mut outcome.after.record, &rows);
+                logs::attach(&mut outcome.told.record, &rows);
                 self.engine.save_pod(&outcome.after)?;
                 Ok(Applied::Pod(Box::new(outcome.told)))
             }
         }
+    }
+}
+
+/// One row that cannot be read must not stop the books of all others.
+fn readable(applied: Result<Applied, EngineError>) -> Result<Applied, EngineError> {
+    match applied {
+        Err(EngineError::Unreadable { subject, why }) => Ok(Applied::Unreadable { uid: subject, why }),
+        applied => applied,
     }
 }

@@ -147,6 +147,16 @@ impl World {
         &self.meter
     }
 
+    pub(crate) fn has(&self, pod_uid: &str) -> bool {
+        self.pods.contains_key(pod_uid)
+    }
+
+    /// Whose chain of owners is still to be found.
+    pub(crate) fn undecided(&self) -> BTreeSet<String> {
+        let tracked = self.pods.iter().chain(&self.gone);
+        tracked.filter(|(_, tracked)| tracked.owners.is_none()).map(|(uid, _)| uid.clone()).collect()
+    }
+
     pub(crate) fn pods(&self) -> usize {
         self.pods.len()
     }

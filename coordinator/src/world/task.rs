@@ -1,6 +1,6 @@
 //! The one task that owns the world: takes news, stores what follows, and only then shows it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,13 +47,18 @@ pub(crate) struct Owners {
 pub(crate) struct Shown {
     meter: watch::Sender<Meter>,
     live: watch::Sender<usize>,
+    undecided: watch::Sender<Arc<BTreeSet<String>>>,
+    synced: watch::Sender<bool>,
 }
 
 impl Shown {
     pub(crate) fn new() -> (Self, WorldView) {
         let (meter, meter_view) = watch::channel(Meter::default());
         let (live, live_view) = watch::channel(0);
-        (Self { meter, live }, WorldView { meter: meter_view, live: live_view })
+        let (undecided, undecided_view) = watch::channel(Arc::default());
+        let (synced, synced_view) = watch::channel(false);
+        let view = WorldView { meter: meter_view, live: live_view, undecided: undecided_view, synced: synced_view };
+        (Self { meter, live, undecided, synced }, view)
     }
 
     fn show(&self, world: &World) {
@@ -61,6 +66,14 @@ impl Shown {
             let changed = **shown != *world.meter();
             if changed {
                 *shown = Arc::new(world.meter().clone());
+            }
+            changed
+        });
+        self.undecided.send_if_modified(|shown| {
+            let undecided = world.undecided();
+            let changed = **shown != undecided;
+            if changed {
+                *shown = Arc::new(undecided);
             }
             changed
         });
@@ -136,6 +149,7 @@ impl Task {
             self.lists = self.lists.saturating_sub(1);
             if self.lists == 0 {
                 self.synced.ready();
+                self.shown.synced.send_replace(true);
             }
         }
     }
@@ -174,7 +188,9 @@ impl Task {
         };
         Ok(match listed {
             Listed::Pods { namespace, present } => {
-                let known = self.store.present_pods(namespace.clone()).await?;
+                let mut known = self.store.present_pods(namespace.clone()).await?;
+                // A pod that was told of after the list, in the same batch, is stored already and not in the list.
+                known.retain(|uid| !self.world.has(uid));
                 missing(known, present).into_iter().map(|uid| Change::Vanished { uid }).collect()
             }
             Listed::Jobs { namespace, present } => {

@@ -16,6 +16,7 @@ mod live;
 mod observation;
 mod pod;
 mod settled;
+mod standing;
 mod tick;
 mod view;
 
@@ -33,6 +34,7 @@ pub use live::Totals;
 pub use observation::{Identity, Observation, ProcessScan, Sample, Tree, Verdict};
 use pod::Pod;
 use settled::Settled;
+pub use standing::{RunStanding, Standing};
 
 /// What does not change while the agent runs.
 #[derive(Clone, Debug)]

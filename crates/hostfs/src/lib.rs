@@ -5,13 +5,14 @@
 //!
 //! ```text
 //! HostRoot ─▶ cgroup::Layout ─▶ cgroup::Reader / Held ─▶ protocol::Reading
-//!        └──▶ process::Scanner, podlog, machine, capability::probe, own_tree::OwnTree
+//!        └──▶ process::Scanner, podlog, machine, capability::probe, own_tree::OwnTree, lease
 //! ```
 
 pub mod capability;
 pub mod cgroup;
 pub mod error;
 mod file;
+pub mod lease;
 pub mod machine;
 pub mod own_tree;
 pub mod pidfd;

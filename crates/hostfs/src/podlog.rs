@@ -1,6 +1,7 @@
 //! Who a pod is, from the name of its log directory: `<namespace>_<name>_<uid>`. It outlives the pod in the API.
+//! What is in it: [`files`].
 
-pub mod line;
+pub mod files;
 
 use std::{fs, io};
 

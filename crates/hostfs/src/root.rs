@@ -11,6 +11,8 @@ pub struct HostRoot {
     pub sys: PathBuf,
     /// Where the kubelet puts the logs of pods: `/var/log/pods`.
     pub pod_logs: PathBuf,
+    /// Where logs are kept until the store has them, on the same mount: `/var/log/jobmeter/spool`.
+    pub spool: PathBuf,
 }
 
 impl HostRoot {
@@ -22,6 +24,7 @@ impl HostRoot {
             cgroup: prefix.join("sys/fs/cgroup"),
             sys: prefix.join("sys"),
             pod_logs: prefix.join("var/log/pods"),
+            spool: prefix.join("var/log/jobmeter/spool"),
         }
     }
 

@@ -2,13 +2,31 @@
 //!
 //! Input: the bytes of log files, in order, in pieces of any size. Output: the object to store, a time index, [`LogContent`].
 //! No file and no network: who reads and who stores is elsewhere.
+//!
+//! ```text
+//! raw ─▶ decode (lines: cri, docker) ─▶ weave (parts joined, streams kept apart) ─▶ encoder ─▶ object (digest, compression)
+//!                                                                             │         └───▶ times
+//!                                                                             └──────▶ render (for people)
+//! ```
+//!
+//! [`LogContent`]: jobmeter_protocol::LogContent
 
-use jobmeter_protocol::{Compression, LogContent, LogFormat};
+mod clock;
+pub mod cri;
+mod decode;
+mod docker;
+mod encoder;
+mod object;
+pub mod render;
+pub mod times;
+mod weave;
+
+pub use encoder::{Encoded, LogEncoder};
 
 /// How the runtime wrote it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SourceFormat {
-    /// Found out from the first line: CRI or Docker's json-file.
+    /// Found out from the first line that is in a known form: CRI or Docker's json-file.
     #[default]
     Detect,
     /// `<RFC 3339 time> stdout|stderr F|P <content>`.
@@ -19,41 +37,26 @@ pub enum SourceFormat {
     Plain,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stream {
+    Stdout,
+    Stderr,
+}
+
 #[derive(Debug, thiserror::Error)]
 #[error("failed to compress a log")]
 pub struct EncodeError(#[from] pub std::io::Error);
 
-/// Everything about the content but its times, which went to the writer that was given.
-#[derive(Debug)]
-pub struct Encoded<W> {
-    pub content: LogContent,
-    pub times: W,
-    /// There is an index: the format is text, and at least one line had a time.
-    pub has_times: bool,
-}
-
-/// Turns raw pieces into the object. Same input, same output, byte for byte.
-#[derive(Debug)]
-pub struct LogEncoder<W> {
-    _times: W,
-}
-
-impl<W: std::io::Write> LogEncoder<W> {
-    pub fn new(_source: SourceFormat, _format: LogFormat, _compression: Compression, _times: W) -> Result<Self, EncodeError> {
-        unimplemented!("the room is being built")
-    }
-
-    /// Appends to `object` what is ready.
-    pub fn push(&mut self, _raw: &[u8], _object: &mut Vec<u8>) -> Result<(), EncodeError> {
-        unimplemented!("the room is being built")
-    }
-
-    /// The end of one file of several: a line that was cut off there does not run on into the next file.
-    pub fn piece_ended(&mut self, _object: &mut Vec<u8>) -> Result<(), EncodeError> {
-        unimplemented!("the room is being built")
-    }
-
-    pub fn finish(self, _object: &mut Vec<u8>) -> Result<Encoded<W>, EncodeError> {
-        unimplemented!("the room is being built")
+/// Up to the first newline and with it, and whether there is one.
+fn to_newline(bytes: &[u8]) -> (&[u8], bool) {
+    // The one way to the C library's memchr that needs neither a dependency nor unsafe code.
+    let mut rest = bytes;
+    match std::io::BufRead::skip_until(&mut rest, b'\n') {
+        Ok(taken) => {
+            let part = bytes.get(..taken).unwrap_or(bytes);
+            (part, part.ends_with(b"\n"))
+        }
+        // A slice in memory never fails to read.
+        Err(_) => (bytes, false),
     }
 }

@@ -35,6 +35,17 @@ pub struct ApiPod {
     pub containers: Vec<ApiContainer>,
 }
 
+/// Annotation of a pod whose output goes to somebody's terminal and into no log: `jobmeter run -- CMD`.
+pub const OUTPUT_ANNOTATION: &str = "jobmeter.io/output";
+pub const OUTPUT_PASSED_THROUGH: &str = "passed-through";
+
+impl ApiPod {
+    /// Whether a run of its containers leaves a log.
+    pub fn has_logs(&self) -> bool {
+        self.annotations.get(OUTPUT_ANNOTATION).is_none_or(|output| output != OUTPUT_PASSED_THROUGH)
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct OwnerRef {
     pub api_version: String,

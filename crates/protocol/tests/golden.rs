@@ -4,7 +4,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use jobmeter_protocol::{ApiPod, Heartbeat, HeartbeatReply, Record, ReportBatch, ReportReply};
+use jobmeter_protocol::logs::{
+    CompleteReply, CompleteRequest, MultipartReply, MultipartRequest, TargetsReply, TargetsRequest, TicketReply, TicketRequest,
+};
+use jobmeter_protocol::{ApiPod, Heartbeat, HeartbeatReply, LogEntry, LogManifest, Page, Record, ReportBatch, ReportReply};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -36,6 +39,27 @@ fn records_keep_their_form() {
     same::<Record>(include_str!("golden/record_complete.json"));
     same::<Record>(include_str!("golden/record_provisional.json"));
     same::<Record>(include_str!("golden/record_partial.json"));
+}
+
+#[test]
+fn calls_about_logs_keep_their_form() {
+    same::<Vec<TicketRequest>>(include_str!("golden/log_ticket_requests.json"));
+    same::<Vec<TicketReply>>(include_str!("golden/log_ticket_replies.json"));
+    same::<MultipartRequest>(include_str!("golden/log_multipart_request.json"));
+    same::<MultipartReply>(include_str!("golden/log_multipart_reply.json"));
+    same::<Vec<TargetsRequest>>(include_str!("golden/log_targets_requests.json"));
+    same::<TargetsReply>(include_str!("golden/log_targets_reply.json"));
+    same::<Vec<CompleteRequest>>(include_str!("golden/log_complete_requests.json"));
+    same::<Vec<CompleteReply>>(include_str!("golden/log_complete_replies.json"));
+}
+
+#[test]
+fn what_is_told_of_logs_keeps_its_form() {
+    same::<Page<LogEntry>>(include_str!("golden/log_entries.json"));
+    same::<LogManifest>(include_str!("golden/log_manifest.json"));
+    same::<Record>(include_str!("golden/record_logs.json"));
+    same::<Heartbeat>(include_str!("golden/heartbeat_logs.json"));
+    same::<HeartbeatReply>(include_str!("golden/heartbeat_reply_logs.json"));
 }
 
 #[test]

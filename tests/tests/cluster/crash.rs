@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use jobmeter_protocol::Quality;
-use jobmeter_tests::installation::kill_dash_nine;
+use jobmeter_tests::processes::kill_dash_nine;
 use jobmeter_tests::{Installation, or_skip};
 use serde_json::json;
 

@@ -5,6 +5,7 @@
 mod crash;
 mod hundred;
 mod jobs;
+mod logs;
 mod shapes;
 mod surface;
 mod v2;

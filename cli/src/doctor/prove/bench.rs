@@ -57,6 +57,7 @@ impl Bench {
             listen: None,
             allow_remote: false,
             streams: Streams::Log,
+            object_store_secret: None,
         };
         let (stack, keeper) = Stack::start(options, forker).await?;
         Ok((Self { stack }, keeper))

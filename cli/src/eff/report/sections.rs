@@ -3,11 +3,11 @@
 use std::io;
 
 use jiff::Timestamp;
-use jobmeter_protocol::{Job, Quality, Record};
+use jobmeter_protocol::{Job, LogRef, LogState, Quality, Record};
 
 use super::Page;
 use crate::eff::sentences;
-use crate::output::{Align, Cell, Grid, Pods, Rendering, cores, percent, printable, quantity, render_records};
+use crate::output::{Align, Cell, Grid, Pods, Rendering, Units, cores, percent, printable, quantity, render_records};
 
 /// More pods than this are not listed one by one.
 const PODS_LISTED: usize = 10;
@@ -46,6 +46,23 @@ pub(super) fn who(page: &mut Page<'_>, job: Option<&Job>, records: &[Record]) ->
     }
     let nodes: Vec<String> = pods.nodes().into_iter().map(|node| printable(node).into_owned()).collect();
     if nodes.is_empty() { Ok(()) } else { page.lines("Node", [nodes.join(", ")]) }
+}
+
+/// Where its output is, and what became of it if that is not all of it.
+pub(super) fn logs(page: &mut Page<'_>, records: &[Record]) -> io::Result<()> {
+    let [only] = records else { return Ok(()) };
+    let line = |log: &LogRef| {
+        let state = match &log.state {
+            LogState::Complete => Cell::Bytes(log.bytes).text(Units::Human),
+            LogState::Truncated { why } => format!("{}, not complete: {why}", Cell::Bytes(log.bytes).text(Units::Human)),
+            LogState::Lost { why } => format!("lost: {why}"),
+            LogState::Expected => "on its way".to_owned(),
+            LogState::Expired => "expired".to_owned(),
+        };
+        printable(&format!("{} ({state})", log.location)).into_owned()
+    };
+    let lines: Vec<String> = only.containers.iter().filter_map(|run| run.log.as_ref()).map(line).collect();
+    page.lines("Log", lines)
 }
 
 /// What the kernel, the runtime and the API each said, where they do not agree on success.

@@ -44,7 +44,9 @@ fn standard_streams_are_the_commands_own() {
     writer.join().unwrap();
     assert!(output.stdout == bytes, "{} bytes came back", output.stdout.len());
     assert_eq!(output.stderr, b"err\xff");
-    assert!(!place.data().join("logs").exists(), "there is nothing to keep");
+    assert!(place.logs().is_empty() && place.live().is_empty(), "there is nothing to keep");
+    let log = &place.records()[0].containers[0].log;
+    assert!(log.is_none(), "and nothing is waited for: {log:?}");
 }
 
 #[test]

@@ -62,7 +62,7 @@ fn a_log_holds_every_byte_of_output_and_error() {
     expected.extend([0, 0xff]);
     let logs = place.logs();
     assert_eq!(logs.len(), 1);
-    assert!(logs[0].0.starts_with("default_talks-") && logs[0].0.ends_with("/main/0.log"), "{}", logs[0].0);
+    assert!(logs[0].0.starts_with("default/talks/talks-") && logs[0].0.ends_with(".log"), "{}", logs[0].0);
     assert!(logs[0].1 == expected);
 }
 
@@ -151,10 +151,7 @@ fn an_interrupt_ends_the_jobs_and_still_writes_their_records() {
     let mut command = place.jobmeter("run");
     command.args(["--pool", "1", "-f", file.to_str().unwrap()]).stderr(Stdio::piped()).stdout(Stdio::null());
     let mut child = Running::start(&mut command);
-    let logs = place.data().join("logs");
-    while !logs.is_dir() {
-        std::thread::yield_now();
-    }
+    place.await_output(0);
     child.signal(Signal::SIGINT);
     let said: Vec<_> = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap).collect();
     assert_eq!(child.wait().unwrap().code(), Some(130), "{said:#?}");

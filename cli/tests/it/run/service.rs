@@ -95,9 +95,7 @@ fn stopping_ends_what_runs_and_keeps_its_record() {
     assert!(submit(&place, &["-f", file.to_str().unwrap()]).status.success());
     let again = submit(&place, &["-f", file.to_str().unwrap()]);
     assert!(told(&again).contains("is running already"), "{}", told(&again));
-    while !place.data().join("logs").is_dir() {
-        std::thread::yield_now();
-    }
+    place.await_output(0);
     assert_eq!(service.stop(), Some(0));
     let records = place.records();
     assert_eq!(records.len(), 1);

@@ -3,11 +3,11 @@
 use jiff::Timestamp;
 use jobmeter_decide::local::{PodFailure, PodOutcome, Restart};
 use jobmeter_jobfile::{LocalJob, PodFacts};
-use jobmeter_protocol::api_pod::EarlierRun;
+use jobmeter_protocol::api_pod::{EarlierRun, OUTPUT_ANNOTATION, OUTPUT_PASSED_THROUGH};
 use jobmeter_protocol::{ApiContainer, ApiPod, ExitStatus, OwnerRef, PodPhase, RestartPolicy};
 
-use super::LocalOptions;
 use super::identity;
+use super::{LocalOptions, Streams};
 
 /// As the Job controller labels pods; people select by them.
 const LABEL_JOB: &str = "batch.kubernetes.io/job-name";
@@ -33,6 +33,11 @@ impl PodBook {
             labels.insert(INDEX.to_owned(), index.to_string());
             annotations.insert(INDEX.to_owned(), index.to_string());
         }
+        match options.streams {
+            Streams::Inherit => annotations.insert(OUTPUT_ANNOTATION.to_owned(), OUTPUT_PASSED_THROUGH.to_owned()),
+            // Whatever a manifest says: it is kept.
+            Streams::Log => annotations.remove(OUTPUT_ANNOTATION),
+        };
         let facts = PodFacts {
             name: name.clone(),
             namespace: spec.namespace.clone(),

@@ -9,7 +9,9 @@ use jobmeter_hostfs::own_tree::Limits;
 use jobmeter_protocol::ContainerExit;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use super::clock::Clock;
 use super::job_book::JobBooks;
@@ -18,8 +20,8 @@ use super::run::{RunReport, RunSignal, RunStarted, Runner};
 use super::settle::settle;
 use super::spawner::{Spawner, Start};
 use super::{
-    Command, ExecutorEvent, JobRef, LocalOptions, NodeAgent, Overview, PodNews, SubmitError, WaitingPods, identity, leftovers,
-    logs,
+    Command, ExecutorEvent, JobRef, LocalOptions, NodeAgent, Overview, PodNews, Streams, SubmitError, WaitingPods, identity,
+    leftovers, logs,
 };
 use crate::world::LocalEvent;
 
@@ -47,6 +49,10 @@ pub(super) struct Executor {
     runs: JoinSet<RunReport>,
     signals: HashMap<RunKey, mpsc::Sender<RunSignal>>,
     settling: JoinSet<(PodKey, PodOutcome)>,
+    /// Pods that are over, but for the way of their logs into the store. They hold no place in the pool.
+    storing: JoinSet<()>,
+    /// Until when those who wait for the end wait for the store as well.
+    store_until: Option<Instant>,
     announce: mpsc::Sender<RunStarted>,
     started: mpsc::Receiver<RunStarted>,
     /// Pods whose change was not told yet.
@@ -72,6 +78,8 @@ impl Executor {
             runs: JoinSet::new(),
             signals: HashMap::new(),
             settling: JoinSet::new(),
+            storing: JoinSet::new(),
+            store_until: None,
             announce,
             started,
             untold: BTreeSet::new(),
@@ -87,15 +95,12 @@ impl Executor {
         if let Some(tree) = self.options.cgroups.clone() {
             leftovers::clear(&tree, &self.outlets.agent).await;
         }
+        for (pod_uid, directory) in logs::leftovers(&self.options.log_root) {
+            self.storing.spawn(logs::take_over(directory, pod_uid, self.outlets.agent.clone()));
+        }
         let mut overview = tokio::time::interval(OVERVIEW_PERIOD);
         loop {
-            let wake = self.controller.next_wake().map(|at| self.clock.instant(at));
-            let timer = async move {
-                match wake {
-                    Some(at) => tokio::time::sleep_until(at.into()).await,
-                    None => std::future::pending().await,
-                }
-            };
+            let timer = wait_until(self.controller.next_wake().map(|at| self.clock.instant(at).into()));
             // Every arm is cancel-safe: channels, `JoinSet`s and timers that are made anew.
             tokio::select! {
                 biased;
@@ -103,17 +108,34 @@ impl Executor {
                 Some(started) = self.started.recv() => self.on_started(started).await,
                 Some(report) = self.runs.join_next() => self.on_ended(report?).await,
                 Some(pod) = self.settling.join_next() => self.on_settled(pod).await?,
+                Some(stored) = self.storing.join_next() => stored?,
+                () = wait_until(self.store_until) => {}
                 Some(command) = inbox.recv() => self.on_command(command).await,
                 () = timer => self.observe(Observation::Woken).await,
                 _ = overview.tick(), if self.overview_is_old => self.publish_overview(),
             }
             self.tell_pods().await;
-            if self.controller.unfinished() == 0 && self.settling.is_empty() && self.runs.is_empty() {
-                for idle in self.idle.drain(..) {
-                    // Who asked may have gone.
-                    idle.send(()).unwrap_or_default();
-                }
-            }
+            self.answer_idle();
+        }
+    }
+
+    /// Those who wait for the end get their answer once everything is over and stored, or the store is late.
+    fn answer_idle(&mut self) {
+        let over = self.controller.unfinished() == 0 && self.settling.is_empty() && self.runs.is_empty();
+        if !over || self.idle.is_empty() {
+            return;
+        }
+        let until = *self.store_until.get_or_insert_with(|| Instant::now() + logs::PATIENCE);
+        if !self.storing.is_empty() && Instant::now() < until {
+            return;
+        }
+        if !self.storing.is_empty() {
+            warn!(pods = self.storing.len(), "logs are not stored yet: the next start with this data directory stores them");
+        }
+        self.store_until = None;
+        for idle in self.idle.drain(..) {
+            // Who asked may have gone.
+            idle.send(()).unwrap_or_default();
         }
     }
 
@@ -206,6 +228,10 @@ impl Executor {
         let (pod, outcome) = pod?;
         if let Some(book) = self.pods.remove(&pod) {
             let uid = book.api.uid.clone();
+            if book.has_run && self.options.streams == Streams::Log {
+                let directory = logs::directory(&self.options.log_root, &book.api.namespace, &book.api.name, &uid);
+                self.storing.spawn(logs::let_go(directory, uid.clone(), self.outlets.agent.clone()));
+            }
             self.outlets.agent.pod_event(PodNews::Gone { pod_uid: uid.clone() }).await;
             self.tell_world(LocalEvent::Gone { pod_uid: uid.clone() }).await;
             if let Some(job) = self.job_name(pod.job) {
@@ -278,7 +304,11 @@ impl Executor {
             },
             invocation: container.resolve(&pod.facts),
             streams: self.options.streams,
-            log: logs::path(&self.options.log_root, &api.namespace, &api.name, &api.uid, &container.name, run.attempt),
+            log: logs::path(
+                &logs::directory(&self.options.log_root, &api.namespace, &api.name, &api.uid),
+                &container.name,
+                run.attempt,
+            ),
         };
         let runner = Runner { spawner: self.spawner.clone(), clock: self.clock, started: self.announce.clone() };
         let (signal, signals) = mpsc::channel(SIGNALS);
@@ -335,6 +365,13 @@ impl Executor {
         let (running, unfinished_jobs) = (self.controller.running(), self.controller.unfinished());
         let overview = Overview { running, unfinished_jobs, waiting: waiting.collect() };
         self.outlets.overview.send_replace(overview);
+    }
+}
+
+async fn wait_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -20,6 +20,16 @@ struct Agent {
     finals: Mutex<Vec<String>>,
     tree: Option<PathBuf>,
     readings: Mutex<BTreeMap<String, Reading>>,
+    /// No log is stored before this has a permit for it.
+    store: Store,
+}
+
+struct Store(tokio::sync::Semaphore);
+
+impl Default for Store {
+    fn default() -> Self {
+        Self(tokio::sync::Semaphore::new(0))
+    }
 }
 
 impl NodeAgent for Agent {
@@ -36,6 +46,13 @@ impl NodeAgent for Agent {
             self.readings.lock().unwrap().insert(pod_uid.to_owned(), outcome.reading.expect("the pod's cgroup is there"));
         }
         Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn logs_stored<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<(), NotStored>> {
+        Box::pin(async {
+            self.store.0.acquire().await.unwrap().forget();
+            Ok(())
+        })
     }
 }
 
@@ -68,7 +85,11 @@ struct Rig {
 
 impl Rig {
     fn new(pool: usize, cgroups: Option<OwnTree>) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::after(tempfile::tempdir().unwrap(), pool, cgroups)
+    }
+
+    /// With what an earlier run left.
+    fn after(dir: tempfile::TempDir, pool: usize, cgroups: Option<OwnTree>) -> Self {
         let options = LocalOptions {
             node: "here".into(),
             settings: Settings { pool, backoff_base: Duration::from_millis(10), backoff_cap: BACKOFF_CAP },
@@ -315,4 +336,41 @@ async fn the_cgroup_and_wait4_agree_on_the_cpu_time_of_a_burn() {
         // On a busy machine a child may wait for the kernel's cgroup lock before it has joined: spinning that counts as nobody's.
         assert!(waited > 20e6 && (off.abs() < 0.5 || (counted - waited).abs() < 300e3), "{off:+.3} % apart");
     }
+}
+
+async fn gone(path: &Path) {
+    let look = async {
+        while path.exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), look).await.expect("the directory goes");
+}
+
+#[tokio::test]
+async fn log_files_are_there_until_they_are_stored_and_not_longer() {
+    let mut rig = Rig::new(2, None);
+    rig.run(&job("kept", "", "echo hello")).await;
+    let pod = std::fs::read_dir(&rig.logs).unwrap().next().unwrap().unwrap().path();
+    assert_eq!(rig.log(), b"hello\n", "the job is over, its log not stored: the pool goes on, the file stays");
+    let executor = rig.executor.clone();
+    let stop = tokio::spawn(async move { executor.stop(false).await });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(!stop.is_finished() && pod.exists(), "the end waits for the store");
+    rig.agent.store.0.add_permits(1);
+    tokio::time::timeout(Duration::from_secs(5), stop).await.unwrap().unwrap();
+    assert!(!pod.exists());
+}
+
+#[tokio::test]
+async fn logs_that_a_killed_run_left_are_taken_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let pod = dir.path().join("default_killed-x_0f8e6c1a-5c9d-4c57-9f0c-6f1e4d3b2a10");
+    std::fs::create_dir_all(pod.join("main")).unwrap();
+    std::fs::write(pod.join("main/0.log"), "half a li").unwrap();
+    let rig = Rig::after(dir, 1, None);
+    rig.agent.store.0.add_permits(1);
+    gone(&pod).await;
+    let over = |news: &PodNews| matches!(news, PodNews::Gone { pod_uid } if pod_uid.starts_with("0f8e6c1a"));
+    assert!(rig.agent.news.lock().unwrap().iter().any(over), "the agent knows that nothing more comes");
 }

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn assembly() -> Assembly {
-    Assembly { cluster: "test".to_owned(), kept: KeptMetadata::default() }
+    Assembly { cluster: "test".to_owned(), ..Assembly::default() }
 }
 
 fn chain() -> Option<Vec<OwnerRef>> {

@@ -4,6 +4,7 @@ mod life;
 mod properties;
 mod restart;
 mod standalone;
+mod standing;
 
 use jiff::{SignedDuration, Timestamp};
 use jobmeter_protocol::{CpuCounters, MemoryCounters, Reading, SegmentId, Stage};

@@ -1,0 +1,41 @@
+//! Starts what leaves the coordinator by itself: the archive of records, and figures for a Pushgateway.
+
+use std::sync::Arc;
+
+use jobmeter_daemon::supervise::Supervisor;
+use prometheus::Registry;
+use tokio::sync::broadcast;
+
+use super::StartError;
+use crate::archive::{Archive, ArchiveMetrics};
+use crate::config::CoordinatorConfig;
+use crate::objects::Objects;
+use crate::pushgateway::{self, PushMetrics};
+use crate::store::{AppliedPod, Store};
+
+pub(super) fn start(
+    config: &CoordinatorConfig,
+    store: &Store,
+    objects: &Objects,
+    changes: broadcast::Receiver<Arc<AppliedPod>>,
+    registry: &Registry,
+    supervisor: &mut Supervisor,
+) -> Result<(), StartError> {
+    let archive = Archive {
+        store: store.clone(),
+        objects: objects.clone(),
+        config: config.archive,
+        cluster: config.assembly.cluster.clone(),
+        metrics: ArchiveMetrics::register(registry)?,
+    };
+    supervisor.spawn("archive", archive.run(supervisor.token()));
+    // Registered also where nothing is pushed: the table of metrics promises it.
+    let metrics = PushMetrics::register(registry)?;
+    match &config.pushgateway {
+        Some(gateway) => {
+            let label = &config.logs.benchmark_label;
+            pushgateway::start(gateway, label, store.clone(), changes, metrics, supervisor).map_err(StartError::Pushgateway)
+        }
+        None => Ok(()),
+    }
+}
