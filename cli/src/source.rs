@@ -36,14 +36,14 @@ pub struct Source {
 }
 
 enum Kind {
-    Remote(Box<Remote>),
+    Remote(Remote),
     Local(Local),
 }
 
 /// A coordinator that speaks HTTP, by one way or another.
 enum Remote {
     Server(Server),
-    Proxy(Proxy),
+    Proxy(Box<Proxy>),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -90,14 +90,14 @@ impl Source {
         let (kind, context_namespace) = match choice.place {
             Place::Server(url) => {
                 let server = Server::new(url, args).map_err(|source| SourceError::Server { name: name.clone(), source })?;
-                (Kind::Remote(Box::new(Remote::Server(server))), None)
+                (Kind::Remote(Remote::Server(server)), None)
             }
             Place::Proxy(service) => {
                 let proxy = Proxy::new(service, args)
                     .await
                     .map_err(|source| SourceError::Proxy { name: name.clone(), source: Box::new(source) })?;
                 let namespace = proxy.context_namespace.clone();
-                (Kind::Remote(Box::new(Remote::Proxy(proxy))), Some(namespace))
+                (Kind::Remote(Remote::Proxy(Box::new(proxy))), Some(namespace))
             }
             Place::Local(directory) => {
                 let local = Local::open(directory)

@@ -20,6 +20,7 @@ use crate::objects::{Attributes, ObjectError, Objects};
 use crate::store::{Store, StoreError};
 use crate::world::WorldView;
 
+mod adopt;
 pub(crate) mod chase;
 mod complete;
 pub mod live;
@@ -60,6 +61,8 @@ struct Inner {
     trouble: Trouble,
     /// Pods of which nothing is known, and since when an agent asks for a ticket.
     waited: Mutex<HashMap<String, jiff::Timestamp>>,
+    /// Completions and notices, so that a notice never lands on a log that was found to be whole a moment before.
+    ends: tokio::sync::RwLock<()>,
 }
 
 /// Why a call for a log was not answered. Tickets and completions have answers of their own for what is only for now.
@@ -84,8 +87,8 @@ pub enum LogError {
 impl Logs {
     pub(crate) fn new(parts: LogsParts) -> Self {
         let LogsParts { config, cluster, store, objects, world, metrics } = parts;
-        let (trouble, waited) = (Trouble::default(), Mutex::default());
-        Self(Arc::new(Inner { config, cluster, store, objects, world, metrics, trouble, waited }))
+        let (trouble, waited, ends) = Default::default();
+        Self(Arc::new(Inner { config, cluster, store, objects, world, metrics, trouble, waited, ends }))
     }
 
     /// Passes a result of the object store on, and remembers whether the store is in trouble.

@@ -30,11 +30,11 @@ pub(super) struct Picked<'a> {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NonePicked {
     #[error("there is no container \"{wanted}\"; there is {}", .there.join(", "))]
-    NoContainer { wanted: String, there: Vec<String> },
+    Container { wanted: String, there: Vec<String> },
     #[error("no container was restarted: there is no run before the last one")]
-    NoPrevious,
+    Previous,
     #[error("there is no attempt {wanted}; the last one is {last}")]
-    NoAttempt { wanted: u32, last: u32 },
+    Attempt { wanted: u32, last: u32 },
 }
 
 impl Picked<'_> {
@@ -100,10 +100,10 @@ fn why_none(pods: &[Pod], wanted: &Wanted<'_>) -> NonePicked {
     let there: BTreeSet<&str> = runs().map(|run| run.container.as_str()).collect();
     match (wanted.container, wanted.attempt) {
         (Some(name), _) if !there.contains(name) => {
-            NonePicked::NoContainer { wanted: name.to_owned(), there: there.into_iter().map(str::to_owned).collect() }
+            NonePicked::Container { wanted: name.to_owned(), there: there.into_iter().map(str::to_owned).collect() }
         }
-        (_, Some(wanted)) => NonePicked::NoAttempt { wanted, last: runs().map(|run| run.attempt).max().unwrap_or(0) },
-        (_, None) => NonePicked::NoPrevious,
+        (_, Some(wanted)) => NonePicked::Attempt { wanted, last: runs().map(|run| run.attempt).max().unwrap_or(0) },
+        (_, None) => NonePicked::Previous,
     }
 }
 

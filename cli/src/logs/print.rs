@@ -23,7 +23,7 @@ pub(super) async fn in_turn(reading: &Reading<'_>, logs: &[Picked<'_>], out: &mu
             }
         };
         if logs.len() > 1 {
-            write!(out, "{}==> {} <==\n", before.blank(), log.name())?;
+            writeln!(out, "{}==> {} <==", before.blank(), log.name())?;
         }
         let state = text.state.clone();
         let last = match copy(text, reading.follow, out).await? {

@@ -28,9 +28,8 @@ impl DataDir {
     pub(crate) fn create(path: &Path) -> anyhow::Result<Self> {
         let failed = || format!("failed to create the data directory {}", path.display());
         // Its parents as usual; in it is what the jobs printed, which is for their owner alone.
-        match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            Some(parent) => fs::create_dir_all(parent).with_context(failed)?,
-            None => {}
+        if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            fs::create_dir_all(parent).with_context(failed)?;
         }
         match fs::DirBuilder::new().mode(0o700).create(path) {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && path.is_dir() => {}

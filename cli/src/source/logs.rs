@@ -63,7 +63,7 @@ impl Source {
         let path = Path::log(namespace, pod, read);
         match &self.kind {
             Kind::Local(local) => local.read_log(namespace, pod, read).await.map_err(|source| self.local_error(source)),
-            Kind::Remote(remote) => match &**remote {
+            Kind::Remote(remote) => match remote {
                 Remote::Server(server) => {
                     server.log(&path, read.follow).await.map_err(|source| SourceError::Server { name: name(), source })
                 }

@@ -17,6 +17,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use super::adopt::Found;
 use super::{LogError, Logs, compression, shown, text_attributes};
 use crate::nodes::{LogWitness, Nodes};
 use crate::objects::ObjectError;
@@ -108,7 +109,30 @@ fn step(log: &ExpectedLog, witness: &LogWitness, now: Timestamp) -> Step {
 impl Logs {
     /// The notice, its manifest, then the row: what the ledger says is always there.
     async fn lost(&self, row: LogRow, Lost { reason, why }: Lost, now: Timestamp) -> Result<(), LogError> {
+        let _no_completion = self.0.ends.write().await;
         let log = row.log.clone();
+        // It may have come since the round began.
+        let still = self.0.store.log_pod(&log.pod_uid).await?.into_iter().flat_map(|pod| pod.rows);
+        if !still.filter(|row| row.log == log).any(|row| row.state == LogState::Expected) {
+            return Ok(());
+        }
+        match self.noted("look for", self.in_the_store(&row).await)? {
+            Found::Nothing => {}
+            Found::Stored { object_bytes, content } => {
+                tracing::info!(log = shown(&log), "log found in the store, the ledger takes it up again");
+                let stored = LogChange::Stored { object_bytes, raw_bytes: 0, times_bytes: None, content };
+                self.0.store.apply(vec![Change::Log { log, change: Box::new(stored) }], now).await?;
+                return Ok(());
+            }
+            Found::Others { pod_uid } => {
+                let why = format!("{why}; there is no notice, because the log of pod {pod_uid} is under its key");
+                let change = LogChange::Lost { why: why.clone(), notice_bytes: 0 };
+                self.0.store.apply(vec![Change::Log { log: log.clone(), change: Box::new(change) }], now).await?;
+                self.0.metrics.log_lost(reason.as_str());
+                tracing::warn!(log = shown(&log), why, "log lost");
+                return Ok(());
+            }
+        }
         let text = format!(
             "The log of container {} (run {}) of pod {}/{} (UID {}) was lost: {}.\n",
             log.container,

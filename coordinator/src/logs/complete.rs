@@ -17,6 +17,7 @@ const MAX_SENTENCE: usize = 4_096;
 
 impl Logs {
     pub(crate) async fn complete(&self, request: &CompleteRequest, now: Timestamp) -> Result<CompleteReply, LogError> {
+        let _no_notice = self.0.ends.read().await;
         let row = self.row(request.version, &request.node, &request.log).await?;
         check(&request.content, &row.key)?;
         if row.is_stored() && row.raw_bytes == Some(request.raw_bytes) && row.content.as_ref() == Some(&request.content) {

@@ -168,6 +168,8 @@ fn immutable(path: &Path) -> OsString {
 
 fn prepare(connection: &Connection) -> Result<(), rusqlite::Error> {
     connection.busy_timeout(BUSY)?;
+    // A container's root file system is read-only: there is no directory for temporary files.
+    connection.pragma_update(None, "temp_store", "memory")?;
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
     connection.create_scalar_function("selected", 2, flags, |context| {
         let selector = context.get_or_create_aux(0, |value| -> Result<Selector, Box<dyn std::error::Error + Send + Sync>> {

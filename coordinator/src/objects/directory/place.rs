@@ -7,12 +7,16 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use nix::sys::statvfs::statvfs;
 use uuid::Uuid;
 
 use crate::objects::ObjectError;
 
 /// Where what is not an object yet lies: on the same file system, so that it can be renamed.
 const UPLOADS: &str = ".uploads";
+/// The records are on the same volume, and go before logs: so much of it, and a twentieth at most, is not for objects.
+const RESERVE: u64 = 256 * 1024 * 1024;
+const RESERVED_PART: u64 = 20;
 
 /// Cheap to clone.
 #[derive(Clone, Debug)]
@@ -57,6 +61,10 @@ impl Place {
     pub(super) fn fresh(&self) -> io::Result<Fresh> {
         let uploads = self.uploads();
         make_directory(&uploads)?;
+        let volume = statvfs(&uploads)?;
+        if below_reserve(volume.fragment_size() * volume.blocks(), volume.fragment_size() * volume.blocks_available()) {
+            return Err(io::Error::new(ErrorKind::StorageFull, "what is left of the volume is kept for the records"));
+        }
         let path = uploads.join(Uuid::new_v4().to_string());
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
         Ok(Fresh { file, name: TemporaryName(Some(path)) })
@@ -101,6 +109,10 @@ impl Place {
         }
         Ok(())
     }
+}
+
+fn below_reserve(size: u64, available: u64) -> bool {
+    available < RESERVE.min(size / RESERVED_PART)
 }
 
 impl Fresh {
@@ -172,6 +184,13 @@ mod tests {
             let error = place.object(key).unwrap_err();
             assert!(matches!(error, ObjectError::Refused { .. }), "{key}: {error}");
         }
+    }
+
+    #[test]
+    fn the_last_part_of_a_volume_is_kept_for_the_records() {
+        const MIB: u64 = 1024 * 1024;
+        assert!(below_reserve(100_000 * MIB, 255 * MIB) && !below_reserve(100_000 * MIB, 256 * MIB));
+        assert!(below_reserve(1_000 * MIB, 49 * MIB) && !below_reserve(1_000 * MIB, 50 * MIB));
     }
 
     #[test]

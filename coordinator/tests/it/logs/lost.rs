@@ -38,3 +38,26 @@ async fn a_lost_log_has_a_notice_in_its_place_until_it_arrives_after_all() {
     let manifest: LogManifest = serde_json::from_str(&text_of(data.path(), &format!("{key}.manifest.json"))).unwrap();
     assert_eq!(manifest.entry.state, LogState::Complete);
 }
+
+#[tokio::test]
+async fn a_notice_never_takes_the_place_of_a_log_that_a_lost_ledger_knew() {
+    let data = tempfile::tempdir().unwrap();
+    let coordinator = start(data.path()).await;
+    closed(&coordinator, 1).await;
+    let log = log_of(1, "main", 0);
+    let key = upload(&coordinator, &log, RAW).await;
+    reference(&coordinator, 1, "main", 0, "complete").await;
+    coordinator.stop().await;
+    for file in ["jobmeter.db", "jobmeter.db-wal", "jobmeter.db-shm"] {
+        std::fs::remove_file(data.path().join(file)).unwrap_or_default();
+    }
+    let coordinator = start(data.path()).await;
+    closed(&coordinator, 1).await;
+    let mut beat = heartbeat(NODE, vec![]);
+    beat.logs_unknown = vec![LostLog { log, why: "it was stored long ago".into() }];
+    let body = serde_json::to_string(&beat).unwrap();
+    assert_eq!(coordinator.post(&format!("/v1/nodes/{NODE}/heartbeat"), TOKEN, body).await.status(), 200);
+    let found = reference(&coordinator, 1, "main", 0, "complete").await;
+    assert_eq!(found.bytes, TEXT.len() as u64);
+    assert_eq!(text_of(data.path(), &key), TEXT);
+}
