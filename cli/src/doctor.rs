@@ -8,6 +8,7 @@ use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
 use jiff::Timestamp;
+use jobmeter_agent::logs::capture;
 use jobmeter_coordinator::execute::local::Forker;
 use jobmeter_hostfs::capability::{ProbeOptions, probe};
 use jobmeter_hostfs::{HostRoot, machine, realtime};
@@ -85,12 +86,16 @@ fn this_machine() -> anyhow::Result<NodeStatus> {
         realtime: Some(may_be_realtime()),
         cgroup_root: None,
     };
+    let mut capabilities = probe(&host, &options);
+    if host.pod_logs.exists() {
+        capabilities.push(capture::probe(&host.pod_logs, &host.spool));
+    }
     Ok(NodeStatus {
         node: nix::sys::utsname::uname()?.nodename().to_string_lossy().into_owned(),
         boot_id: machine::boot_id(&host)?,
         kernel: machine::kernel_release(&host)?,
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
-        capabilities: probe(&host, &options),
+        capabilities,
         last_heartbeat: Timestamp::now(),
     })
 }

@@ -11,6 +11,7 @@ mod read;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use jiff::{Timestamp, Zoned};
@@ -57,7 +58,7 @@ pub struct LogsArgs {
     #[arg(long, value_name = "WHEN")]
     pub since: Option<String>,
 
-    /// How long to wait for a log that is on its way to the store
+    /// How long to wait for logs that are on their way to the store
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = humantime::parse_duration)]
     pub wait: Duration,
 
@@ -123,7 +124,14 @@ pub async fn run(args: LogsArgs) -> anyhow::Result<ExitCode> {
         list::of(&runs, args.output, &mut stdout)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let reading = Reading { source: &source, follow: args.follow, timestamps: args.timestamps, since, patience: args.wait };
+    let reading = Reading {
+        source: &source,
+        follow: args.follow,
+        timestamps: args.timestamps,
+        since,
+        patience: args.wait,
+        late: AtomicBool::new(false),
+    };
     let whole = if args.follow && runs.len() > 1 {
         follow::merged(&reading, &runs, &mut stdout).await?
     } else {

@@ -1,7 +1,7 @@
 //! Closed records go to the object store: compressed JSON lines, by cluster and by the date that the job's pod ended.
 //!
 //! ```text
-//! records/<cluster>/date=2026-11-21/<nanoseconds>-<uid>.jsonl.zst      named after its first record
+//! records/<cluster>/date=2026-11-21/<nanoseconds>-<uid>-<number>.jsonl.zst      named after its first record
 //! ```
 //! Inputs: the store's queue of closed records. Outputs: objects. A batch leaves the queue after all of its objects were
 //! taken; one that is repeated begins with the same records, so it overwrites the same objects. A record that was amended is
@@ -117,7 +117,8 @@ fn objects(cluster: &str, batch: Vec<Archivable>) -> BTreeMap<String, Vec<String
         let date = ended.to_zoned(TimeZone::UTC).date().to_string();
         let name = || {
             let uid: String = record.uid.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
-            format!("{}-{uid}", record.recorded.as_nanosecond())
+            // The place in the queue: a record that is amended keeps its time, and must not take the name of an earlier object.
+            format!("{}-{uid}-{}", record.recorded.as_nanosecond(), record.seq)
         };
         dates.entry(date).or_insert_with(|| (name(), Vec::new())).1.push(record.record);
     }
@@ -167,8 +168,8 @@ mod tests {
         assert_eq!(
             keys,
             [
-                "records/site_a/date=2026-11-20/1795219201000000000-abcd1efg.jsonl.zst",
-                "records/site_a/date=2026-11-21/1795219202000000000-abcd2efg.jsonl.zst",
+                "records/site_a/date=2026-11-20/1795219201000000000-abcd1efg-1.jsonl.zst",
+                "records/site_a/date=2026-11-21/1795219202000000000-abcd2efg-2.jsonl.zst",
             ]
         );
         assert_eq!(objects[keys[1]], ["{\"n\":2}", "{\"n\":3}"]);

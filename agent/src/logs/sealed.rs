@@ -16,7 +16,7 @@ pub struct SealedLog {
     /// In the order in which they were written.
     pub pieces: Vec<Piece>,
     pub source: SourceFormat,
-    /// Sum of the pieces' sizes.
+    /// What the runtime wrote: the pieces' sizes, before the kubelet compressed them.
     pub raw_bytes: u64,
     /// Holes that are known already.
     pub missing: Vec<Missing>,

@@ -1,6 +1,7 @@
 //! Opening one log, and waiting for one that is on its way. In: which log. Out: its bytes as a stream, or why there are none.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
@@ -26,6 +27,8 @@ pub(super) struct Reading<'a> {
     pub(super) timestamps: bool,
     pub(super) since: Option<Timestamp>,
     pub(super) patience: Duration,
+    /// One did not come in time: the others had as long, and are not waited for one after the other.
+    pub(super) late: AtomicBool,
 }
 
 /// Why one log is not shown, or not to its end. The others may be.
@@ -60,7 +63,8 @@ impl Reading<'_> {
             Some(LogState::Expected | LogState::Complete | LogState::Truncated { .. }) | None => {}
         }
         let read = self.question(log);
-        let give_up = Instant::now() + self.patience;
+        let patience = if self.late.load(Ordering::Relaxed) { Duration::ZERO } else { self.patience };
+        let give_up = Instant::now() + patience;
         let mut pause = FIRST_PAUSE;
         let mut told = false;
         loop {
@@ -79,6 +83,7 @@ impl Reading<'_> {
             };
             let left = give_up.saturating_duration_since(Instant::now());
             if left.is_zero() {
+                self.late.store(true, Ordering::Relaxed);
                 return Ok(Err(NotRead::Late { pod: log.pod.name.clone(), waited: self.patience, said }));
             }
             if !std::mem::replace(&mut told, true) {

@@ -171,6 +171,17 @@ fn a_log_that_does_not_come_is_given_up() {
 }
 
 #[test]
+fn many_logs_that_do_not_come_are_not_waited_for_one_after_the_other() {
+    let never = [Text::Refused(409, "the node has it")];
+    let names: Vec<String> = (0..20).map(|n| format!("sort-{n}")).collect();
+    let pods: Vec<_> = names.iter().map(|name| (name.as_str(), LogState::Expected, never.as_slice())).collect();
+    let begun = std::time::Instant::now();
+    let (code, _, stderr) = logs(sort(&pods), &["sort", "--wait", "1s"]);
+    assert_eq!((code, stderr.matches("still not here").count()), (Some(1), 20), "{stderr}");
+    assert!(begun.elapsed() < std::time::Duration::from_secs(10), "{:?}", begun.elapsed());
+}
+
+#[test]
 fn lost_and_expired_logs_say_so_and_do_not_keep_the_others_back() {
     let lost = LogState::Lost { why: "the node was removed before its log was stored".into() };
     let books = sort(&[("sort-a", lost, &[]), ("sort-b", LogState::Expired, &[]), ("sort-c", LogState::Complete, TWO)]);

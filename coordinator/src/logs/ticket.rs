@@ -36,11 +36,17 @@ impl Logs {
         if let Some(row) = self.0.store.log(log).await? {
             return Ok(self.answer(request, &row, now));
         }
-        let pod = self.0.store.log_pod(&log.pod_uid).await?;
-        if let Some(pod) = pod.filter(|pod| pod.record.is_some())
-            && !(pod.resolved || pod.closed)
+        if let Some(pod) = self.0.store.log_pod(&log.pod_uid).await?
+            && let Some(record) = pod.record
         {
-            return Ok(later(format!("the owners of pod {}/{} are not known yet", log.namespace, log.pod), SOON));
+            let not_known = |what: &str| later(format!("of pod {}/{} {what} not known yet", log.namespace, log.pod), SOON);
+            if !(pod.resolved || pod.closed) {
+                return Ok(not_known("its owners are"));
+            }
+            // Whoever asks first has the log: a node must not take that of a pod which is still to be placed.
+            if pod.present && record.identity.node.is_none() {
+                return Ok(not_known("its node is"));
+            }
         }
         let asked = LogChange::Asked { node: request.node.clone() };
         let change = Change::Log { log: log.clone(), change: Box::new(asked) };
@@ -66,7 +72,9 @@ impl Logs {
             return TicketReply::Rejected { why };
         }
         let was_stored = row.is_stored() || row.state == LogState::Expired;
-        if was_stored && row.raw_bytes == Some(request.raw_bytes) {
+        // Less of it than is stored whole: a spool that was emptied, on a node where files of it are left.
+        let is_less = row.state == LogState::Complete && row.raw_bytes > Some(request.raw_bytes);
+        if was_stored && (row.raw_bytes == Some(request.raw_bytes) || is_less) {
             return TicketReply::Stored { key: row.key.clone() };
         }
         if let Some((why, seconds)) = self.0.trouble.now(now) {

@@ -61,7 +61,7 @@ async fn next(state: Option<State>) -> Result<Option<(Bytes, Option<State>)>, Ob
     loop {
         let chunk = match state.body.next().await {
             Some(Ok(chunk)) if chunk.is_empty() => continue,
-            Some(chunk) => chunk?,
+            Some(chunk) => chunk.map_err(|err| state.broke_off(err))?,
             None if state.left == 0 => Bytes::new(),
             None => return Err(state.fail(format!("{} bytes of it are missing", state.left))),
         };
@@ -77,7 +77,7 @@ async fn next(state: Option<State>) -> Result<Option<(Bytes, Option<State>)>, Ob
             return Err(state.fail("its MD5 is not the one announced".to_owned()));
         }
         while let Some(more) = state.body.next().await {
-            if !more?.is_empty() {
+            if !more.map_err(|err| state.broke_off(err))?.is_empty() {
                 return Err(state.fail("it is longer than announced".to_owned()));
             }
         }
@@ -86,6 +86,12 @@ async fn next(state: Option<State>) -> Result<Option<(Bytes, Option<State>)>, Ob
 }
 
 impl State {
+    /// Whoever sends it is to blame, not the store: it sees only a transfer that stops.
+    fn broke_off(&self, err: ObjectError) -> ObjectError {
+        drop(self.wrong.set(err.to_string()));
+        err
+    }
+
     fn fail(&self, why: String) -> ObjectError {
         // Only the first reason counts.
         drop(self.wrong.set(why.clone()));
@@ -107,6 +113,17 @@ mod tests {
         let read: Result<Vec<Bytes>, _> = checked.stream.try_collect().await;
         assert_eq!(read.is_err(), told.get().is_some());
         read.map(|chunks| String::from_utf8(chunks.concat()).unwrap()).map_err(|err| err.to_string())
+    }
+
+    #[tokio::test]
+    async fn a_body_that_breaks_off_is_not_the_fault_of_the_store() {
+        let piece = Piece { number: 1, bytes: 4, md5: STANDARD.encode(Md5::digest("abcd")) };
+        let broken = || ObjectError::Mismatch { key: "key".to_owned(), why: "the body broke off".to_owned() };
+        let body = stream::iter([Ok(Bytes::from("ab")), Err(broken())]).boxed();
+        let Checked { stream, wrong } = Checked::new("key", &piece, body).unwrap();
+        let read: Result<Vec<Bytes>, _> = stream.try_collect().await;
+        assert!(matches!(read, Err(ObjectError::Mismatch { .. })));
+        assert!(wrong.get().is_some_and(|why| why.contains("broke off")), "{wrong:?}");
     }
 
     #[tokio::test]

@@ -17,7 +17,8 @@ CREATE INDEX archive_queue_uid ON archive_queue (uid);
 INSERT INTO archive_queue (uid) SELECT uid FROM pods WHERE state != 'open' ORDER BY recorded, uid;
 CREATE TRIGGER archive_closed AFTER INSERT ON pods WHEN NEW.state != 'open'
     BEGIN INSERT INTO archive_queue (uid) VALUES (NEW.uid); END;
-CREATE TRIGGER archive_changed AFTER UPDATE ON pods WHEN NEW.state != 'open' AND OLD.state != NEW.state
+CREATE TRIGGER archive_changed AFTER UPDATE ON pods
+    WHEN NEW.state != 'open' AND (OLD.state != NEW.state OR (NEW.state = 'amendable' AND OLD.evidence IS NOT NEW.evidence))
     BEGIN INSERT INTO archive_queue (uid) VALUES (NEW.uid); END;
 CREATE TRIGGER archive_deleted AFTER DELETE ON pods
     BEGIN DELETE FROM archive_queue WHERE uid = OLD.uid; END;
@@ -80,8 +81,8 @@ mod tests {
 
     fn database() -> Connection {
         let connection = Connection::open_in_memory().unwrap();
-        let pods = "CREATE TABLE pods (uid TEXT PRIMARY KEY, state TEXT, finished INTEGER, recorded INTEGER, record TEXT);
-                    INSERT INTO pods VALUES ('b', 'complete', 2, 2, 'B'), ('a', 'partial', NULL, 1, 'A'), ('o', 'open', NULL, 3, 'O');";
+        let pods = "CREATE TABLE pods (uid TEXT PRIMARY KEY, state TEXT, finished INTEGER, recorded INTEGER, record TEXT, evidence TEXT);
+                    INSERT INTO pods VALUES ('b', 'complete', 2, 2, 'B', NULL), ('a', 'partial', NULL, 1, 'A', NULL), ('o', 'open', NULL, 3, 'O', NULL);";
         connection.execute_batch(pods).unwrap();
         connection.execute_batch(MIGRATION).unwrap();
         connection
@@ -95,7 +96,7 @@ mod tests {
     fn what_was_closed_before_waits_first_and_then_in_the_order_of_closing() {
         let connection = database();
         assert_eq!(waiting(&connection, 10, 100), "AB");
-        let close = "INSERT INTO pods VALUES ('n', 'complete', 0, 0, 'N');
+        let close = "INSERT INTO pods VALUES ('n', 'complete', 0, 0, 'N', NULL);
                      UPDATE pods SET state = 'complete', record = 'Q' WHERE uid = 'o';
                      UPDATE pods SET record = 'R' WHERE uid = 'o';";
         connection.execute_batch(close).unwrap();
@@ -114,5 +115,15 @@ mod tests {
         assert_eq!(waiting(&connection, 10, 100), "B");
         connection.execute_batch("DELETE FROM pods WHERE uid = 'b'; UPDATE pods SET state = 'complete' WHERE uid = 'a'").unwrap();
         assert_eq!(waiting(&connection, 10, 100), "A");
+    }
+
+    #[test]
+    fn a_record_that_is_amended_and_still_amendable_waits_again_and_one_that_only_got_its_log_does_not() {
+        let connection = database();
+        connection.execute_batch("UPDATE pods SET state = 'amendable' WHERE uid = 'a'; DELETE FROM archive_queue").unwrap();
+        connection.execute_batch("UPDATE pods SET record = 'L' WHERE uid = 'a'").unwrap();
+        assert_eq!(waiting(&connection, 10, 100), "");
+        connection.execute_batch("UPDATE pods SET record = 'M', evidence = '{}' WHERE uid = 'a'").unwrap();
+        assert_eq!(waiting(&connection, 10, 100), "M");
     }
 }

@@ -120,7 +120,7 @@ pub struct LogSubject {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogTotals {
     pub expected: u64,
-    /// Of the objects that are stored, notices included.
+    /// Of the objects that are stored in the directory, notices included.
     pub object_bytes: u64,
 }
 

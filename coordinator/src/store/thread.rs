@@ -234,16 +234,27 @@ impl Writer {
         match change::apply(uid, before, change, &self.assembly, now) {
             None => Ok(Applied::Nothing),
             Some(mut outcome) => {
-                if outcome.told.closed.is_some() {
-                    logs::expect(self.engine.as_mut(), &self.assembly, &outcome.after, now)?;
+                match self.with_logs(&mut outcome, now) {
+                    // The books go on without the log; the report would come again for ever.
+                    Err(EngineError::Unreadable { subject, why }) => {
+                        tracing::error!(pod_uid = uid, subject, why, "what is known of the logs of a pod cannot be read");
+                    }
+                    done => done?,
                 }
-                let rows = self.engine.logs_of(uid)?;
-                logs::attach(&mut outcome.after.record, &rows);
-                logs::attach(&mut outcome.told.record, &rows);
                 self.engine.save_pod(&outcome.after)?;
                 Ok(Applied::Pod(Box::new(outcome.told)))
             }
         }
+    }
+
+    fn with_logs(&mut self, outcome: &mut change::Outcome, now: Timestamp) -> Result<(), EngineError> {
+        if outcome.told.closed.is_some() {
+            logs::expect(self.engine.as_mut(), &self.assembly, &outcome.after, now)?;
+        }
+        let rows = self.engine.logs_of(&outcome.after.uid)?;
+        logs::attach(&mut outcome.after.record, &rows);
+        logs::attach(&mut outcome.told.record, &rows);
+        Ok(())
     }
 }
 

@@ -7,8 +7,9 @@ use jobmeter_coordinator::archive::{Archive, ArchiveMetrics};
 use jobmeter_coordinator::config::export::ArchiveConfig;
 use jobmeter_coordinator::config::objects::ObjectsConfig;
 use jobmeter_coordinator::objects::Objects;
-use jobmeter_coordinator::store::Store;
+use jobmeter_coordinator::store::{Change, Store};
 use jobmeter_daemon::admin::SourceBoard;
+use jobmeter_decide::chase::{Ending, Missing};
 use jobmeter_decide::example;
 use jobmeter_protocol::Record;
 use prometheus::Registry;
@@ -69,6 +70,25 @@ async fn closed_records_are_archived_once_and_open_ones_when_they_are_closed() {
     apply(&store, whole(4, "sort")).await;
     assert_eq!(archive.everything().await.unwrap(), 1);
     assert_eq!(files(data.path(), ".jsonl.zst").len(), 2);
+}
+
+#[tokio::test]
+async fn a_record_that_is_amended_later_does_not_overwrite_the_records_that_were_archived_with_it() {
+    let data = tempfile::tempdir().unwrap();
+    let store = open(data.path());
+    let archive = archive(&store, data.path(), true);
+    // Closed without its readings, and the first of its object.
+    let ended = api(pod(1, "sort"), &[example::owner("batch/v1", "Job", "sort")]);
+    let close = Change::Close { uid: uid(1), ending: Ending::Missing(Missing::AgentSilent) };
+    apply(&store, vec![ended, close]).await;
+    apply(&store, whole(2, "sort")).await;
+    assert_eq!(archive.everything().await.unwrap(), 2);
+    apply(&store, whole(1, "sort")).await;
+    assert_eq!(archive.everything().await.unwrap(), 1);
+    let archived: Vec<String> =
+        files(data.path(), ".jsonl.zst").iter().flat_map(|file| records(file)).map(|record| record.identity.pod_uid).collect();
+    assert_eq!(archived.iter().filter(|pod| **pod == uid(2)).count(), 1, "{archived:?}");
+    assert_eq!(archived.len(), 3);
 }
 
 #[tokio::test]

@@ -178,3 +178,18 @@ async fn nobody_else_may_read_the_records() {
     let made = coordinator.handle.store().path().parent().unwrap().metadata().unwrap().permissions().mode();
     assert_eq!(made & 0o777, 0o700);
 }
+
+#[tokio::test]
+async fn a_row_of_a_log_that_cannot_be_read_does_not_stop_the_reports_of_its_pod_and_of_others() {
+    let files = tempfile::tempdir().unwrap();
+    open(files.path()).close().await.unwrap();
+    let row = "INSERT INTO logs (pod_uid, container, attempt, namespace, pod, job, key, location, state, object_bytes, asked)
+               VALUES (?, 'main', 0, 'bench', 'sort-1', 'sort', 'a', 'a', 'of a later release', 0, 0)";
+    let connection = rusqlite::Connection::open(files.path().join("jobmeter.db")).unwrap();
+    connection.execute(row, [uid(1)]).unwrap();
+    drop(connection);
+    let store = open(files.path());
+    let applied = apply(&store, (1..=2).flat_map(|n| whole(n, "sort")).collect()).await;
+    assert!(applied.iter().all(|applied| matches!(applied, Applied::Pod(_))), "{applied:?}");
+    assert!(store.record(&uid(1)).await.unwrap().is_some() && store.record(&uid(2)).await.unwrap().is_some());
+}

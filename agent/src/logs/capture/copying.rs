@@ -3,8 +3,8 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::{self, Read, Seek, SeekFrom, Write},
-    os::unix::fs::FileExt,
+    io::{self, Read, Seek, SeekFrom},
+    os::unix::fs::{FileExt, MetadataExt},
     path::Path,
 };
 
@@ -33,18 +33,26 @@ impl Copying {
     pub(super) fn turn(&mut self) -> io::Result<u64> {
         let mut buffer = vec![0; BUFFER];
         let mut copied = 0;
+        // What fails is tried again in a while, not at once.
+        self.caught_up = true;
         while copied < TURN {
             let n = self.source.read_at(&mut buffer, self.at)?;
             if n == 0 {
-                self.caught_up = true;
                 return Ok(copied);
             }
-            self.into.write_all(buffer.get(..n).unwrap_or_default())?;
+            // By its place: what was written before a disk was full is written over, and not twice.
+            self.into.write_all_at(buffer.get(..n).unwrap_or_default(), self.at)?;
             self.at += n as u64;
             copied += n as u64;
         }
         self.caught_up = false;
         Ok(copied)
+    }
+
+    /// All of it is copied, its last name is gone and nobody writes: to keep it open would keep its room on the disk.
+    pub(super) fn is_over(&self) -> io::Result<bool> {
+        let gone = self.caught_up && self.source.metadata()?.nlink() == 0;
+        Ok(gone && self.has_writer()? == Some(false) && self.source.metadata()?.len() == self.at)
     }
 
     pub(super) fn has_writer(&self) -> io::Result<Option<bool>> {
@@ -77,14 +85,14 @@ impl Run {
         }
         std::fs::create_dir_all(&dir)?;
         let name = self.name(file, Kind::new(gzip, true));
-        let into = OpenOptions::new().create_new(true).append(true).open(self.path(&name))?;
+        let into = OpenOptions::new().create_new(true).write(true).open(self.path(&name))?;
         self.pieces.push(Held { name, file, copying: Some(Copying { source, into, at: 0, caught_up: false }) });
         Ok(true)
     }
 }
 
 fn go_on(source: File, path: &Path) -> io::Result<Copying> {
-    let into = OpenOptions::new().append(true).open(path)?;
+    let into = OpenOptions::new().write(true).open(path)?;
     let at = into.metadata()?.len();
     Ok(Copying { source, into, at, caught_up: false })
 }

@@ -6,7 +6,7 @@ use nix::errno::Errno;
 
 use super::{
     content::{head, length, truncated},
-    names::{FileId, PieceName},
+    names::FileId,
     run::{Held, NEW, Phase, Run},
     saved::{Done, Fate},
 };
@@ -45,6 +45,8 @@ impl Run {
             return self.copied(path, gzip, "the runtime keeps the file elsewhere, behind a symbolic link".to_owned());
         }
         fs::create_dir_all(&self.dir)?;
+        // Left behind where a rename failed; as long as it is there no link can be made.
+        self.adopt_leftover()?;
         match fs::hard_link(path, self.dir.join(NEW)) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Captured::Gone),
@@ -52,9 +54,9 @@ impl Run {
             Err(error) => return Err(error),
         }
         match self.adopt(gzip)? {
-            Some(name) if gzip && self.is_duplicate(&name) => {
+            Some(name) if gzip && self.is_duplicate(&self.path(&name)) => {
                 self.pieces.retain(|piece| piece.name != name);
-                self.duplicates.insert(path.to_owned());
+                self.is_known_twice(path);
                 fs::remove_file(self.path(&name))?;
                 Ok(Captured::Duplicate)
             }
@@ -63,7 +65,17 @@ impl Run {
         }
     }
 
+    /// Those that the kubelet has pruned since are not asked about again.
+    fn is_known_twice(&mut self, path: &Path) {
+        self.duplicates.retain(|known| known.exists());
+        self.duplicates.insert(path.to_owned());
+    }
+
     fn copied(&mut self, path: &Path, gzip: bool, why: String) -> io::Result<Captured> {
+        if gzip && self.is_duplicate(path) {
+            self.is_known_twice(path);
+            return Ok(Captured::Duplicate);
+        }
         match self.copy(path, gzip) {
             Ok(true) => Ok(Captured::Copying(why)),
             Ok(false) => Ok(Captured::Known),
@@ -72,10 +84,9 @@ impl Run {
         }
     }
 
-    /// Whether a file that has come holds what a piece holds in plain. Where that cannot be told it is kept.
-    fn is_duplicate(&self, name: &PieceName) -> bool {
-        let compressed = self.path(name);
-        let (Ok(begin), Ok(bytes)) = (head(&compressed, PieceForm::Gzip), length(&compressed, PieceForm::Gzip)) else {
+    /// Whether a compressed file holds what a piece holds in plain. Where that cannot be told it is kept.
+    pub(super) fn is_duplicate(&self, compressed: &Path) -> bool {
+        let (Ok(begin), Ok(bytes)) = (head(compressed, PieceForm::Gzip), length(compressed, PieceForm::Gzip)) else {
             return false;
         };
         !begin.is_empty() && self.pieces.iter().any(|piece| self.is_plain_form_of(piece, &begin, bytes))

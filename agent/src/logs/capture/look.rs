@@ -69,11 +69,16 @@ impl Thread {
             if run.phase == Phase::Done {
                 if !there {
                     dropped.push(key.clone());
+                } else if !run.pieces.is_empty()
+                    && let Err(error) = run.settle()
+                {
+                    self.problem(run.dir.clone(), &error);
                 }
                 continue;
             }
-            if let Err(error) = measure(run) {
-                self.problem(run.dir.clone(), &error);
+            match measure(run) {
+                Ok(removed) => self.metrics.lost.with_label_values(&["unreadable"]).inc_by(removed),
+                Err(error) => self.problem(run.dir.clone(), &error),
             }
             if matches!(run.phase, Phase::Sealed { .. }) {
                 continue;
@@ -194,17 +199,25 @@ fn is_long_ago(at: jiff::Timestamp) -> bool {
     jiff::Timestamp::now().duration_since(at) >= jiff::SignedDuration::try_from(IN_FLIGHT).unwrap_or(jiff::SignedDuration::MAX)
 }
 
-/// Sizes change while nobody tells.
-fn measure(run: &mut Run) -> io::Result<()> {
-    let mut bytes = 0;
+/// Sizes change while nobody tells. Returns how many pieces somebody else has removed: those are holes, and the rest is sealed.
+fn measure(run: &mut Run) -> io::Result<u64> {
+    let (mut bytes, mut removed) = (0, Vec::new());
     for piece in &run.pieces {
-        bytes += fs::metadata(run.path(&piece.name))?.len();
+        match fs::metadata(run.path(&piece.name)) {
+            Ok(metadata) => bytes += metadata.len(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => removed.push(piece.name),
+            Err(error) => return Err(error),
+        }
+    }
+    for name in &removed {
+        run.add_missing(format!("{name} was removed from the spool, and not by the agent"), None)?;
+        run.pieces.retain(|piece| piece.name != *name);
     }
     if bytes != run.bytes {
         run.bytes = bytes;
         run.quiet_since = Instant::now();
     }
-    Ok(())
+    Ok(removed.len() as u64)
 }
 
 /// Of any of its files; `None`: of one at least it cannot be told.

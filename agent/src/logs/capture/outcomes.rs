@@ -9,7 +9,7 @@ use super::{
     content::{head, length},
     names::{FileId, PieceName, pod_directory},
     run::{Phase, Run},
-    saved::{self, DONE, Done, DonePiece, Fate},
+    saved::{Done, DonePiece, Fate},
     thread::Thread,
 };
 use crate::logs::Outcome;
@@ -37,18 +37,18 @@ impl Thread {
         let Some(run) = self.run_of(log) else { return };
         let Phase::Sealed { pieces, .. } = &run.phase else { return };
         let pieces = pieces.clone();
-        if matches!(fate, Fate::Stored { .. }) && !is_all_there_is(run, &pieces) {
+        if matches!(fate, Fate::Stored { .. }) && has_more_than(run, &pieces) {
             tracing::info!(?log, "a log grew after it was sealed; it is sealed again");
             run.phase = Phase::Open;
             return;
         }
         let raw_bytes = raw_bytes.unwrap_or_else(|| pieces.iter().map(|(_, bytes)| bytes).sum());
         let done = Done { fate, raw_bytes, pieces: described(run, &pieces), at: Timestamp::now() };
-        let written = saved::write(&run.dir.join(DONE), &done).and_then(|()| run.let_go());
         let dir = run.dir.clone();
         run.done = Some(done);
-        // A spool that cannot be written is told, and read back the same at the next start.
         run.phase = Phase::Done;
+        // Where it cannot be written the pieces stay; it is tried again at each look.
+        let written = run.settle();
         if let Err(error) = written {
             self.problem(dir, &error);
         }
@@ -92,9 +92,10 @@ impl Thread {
     }
 }
 
-fn is_all_there_is(run: &Run, sealed: &[(PieceName, u64)]) -> bool {
-    let unchanged = |name: &PieceName, bytes: u64| fs::metadata(run.path(name)).is_ok_and(|now| now.len() == bytes);
-    run.pieces.len() == sealed.len() && sealed.iter().all(|(name, bytes)| unchanged(name, *bytes))
+/// A piece that was given up while it was uploaded is in the store all the same: to seal the rest would cost it.
+fn has_more_than(run: &Run, sealed: &[(PieceName, u64)]) -> bool {
+    let bytes = |name: &PieceName| fs::metadata(run.path(name)).ok().map(|now| now.len());
+    run.pieces.iter().any(|piece| !sealed.iter().any(|(name, then)| *name == piece.name && bytes(name) == Some(*then)))
 }
 
 fn described(run: &Run, sealed: &[(PieceName, u64)]) -> Vec<DonePiece> {
@@ -110,13 +111,7 @@ fn described(run: &Run, sealed: &[(PieceName, u64)]) -> Vec<DonePiece> {
     sealed.iter().map(describe).collect()
 }
 
+/// By its beginning: this thread has links to make, and what is damaged further on the shipper tells as a hole.
 fn can_be_read(run: &Run, name: &PieceName) -> bool {
-    let path = run.path(name);
-    match name.kind.form() {
-        crate::logs::PieceForm::Plain => {
-            fs::File::open(&path).is_ok_and(|mut file| std::io::copy(&mut file, &mut std::io::sink()).is_ok())
-        }
-        crate::logs::PieceForm::Gzip => fs::File::open(&path)
-            .is_ok_and(|file| std::io::copy(&mut flate2::read::MultiGzDecoder::new(file), &mut std::io::sink()).is_ok()),
-    }
+    head(&run.path(name), name.kind.form()).is_ok()
 }

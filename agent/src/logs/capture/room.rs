@@ -5,6 +5,7 @@ use std::{fs, io, os::unix::fs::MetadataExt, path::Path};
 
 use jiff::Timestamp;
 use jobmeter_decide::logs::spool::{GiveUp, Limits, Piece, Run as Spooled, relieve, used};
+use jobmeter_protocol::Missing;
 use nix::sys::statvfs::statvfs;
 
 use super::{
@@ -73,15 +74,27 @@ impl Thread {
     }
 }
 
-/// The hole is written down before the bytes go. Who ships the log finds a piece missing, and it is sealed again.
+/// The hole is written down before the bytes go, but where no room is left for that: then right after. Who ships the log finds a
+/// piece missing, and it is sealed again.
 fn give_up(run: &mut Run, name: &PieceName, piece: &GiveUp<Id>) -> io::Result<()> {
+    let before = run.state.clone();
     if name.kind.is_copy() {
         let file = run.pieces.iter().find(|held| held.name == *name).map(|held| held.file);
         run.state.given_up.extend(file);
     }
-    run.add_missing(piece.why.clone(), Some(piece.bytes))?;
+    // Two pieces of one size are two holes.
+    run.state.missing.push(Missing { why: piece.why.clone(), raw_bytes: Some(piece.bytes) });
+    let written = run.save_state();
+    let full = |error: &io::Error| matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+    if let Err(error) = written.as_ref()
+        && !full(error)
+    {
+        run.state = before;
+        return written;
+    }
     run.pieces.retain(|held| held.name != *name);
-    absent_is_fine(fs::remove_file(run.path(name)))
+    absent_is_fine(fs::remove_file(run.path(name)))?;
+    written.or_else(|_full| run.save_state())
 }
 
 /// Of the file system: what is free, and all there is.

@@ -15,6 +15,7 @@ use super::{
     names::{FileId, Kind, PieceName, parse},
     saved::{self, DONE, Done, STATE, State},
 };
+use crate::logs::PieceForm;
 
 /// A link whose name is not settled. Only a kill leaves one behind.
 pub(super) const NEW: &str = ".new";
@@ -85,14 +86,33 @@ impl Run {
             run.pieces.push(Held { name, file, copying: None });
         }
         run.pieces.sort_unstable_by_key(|piece| piece.name);
-        run.state = saved::read(&run.dir.join(STATE))?.unwrap_or_default();
-        run.done = saved::read(&run.dir.join(DONE))?;
+        run.state = match saved::read(&run.dir.join(STATE)) {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => State::unknown(&error),
+            state => state?.unwrap_or_default(),
+        };
+        run.done = match saved::read(&run.dir.join(DONE)) {
+            // It is offered once more, and the coordinator knows that it has it.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => None,
+            done => done?,
+        };
         run.adopt_leftover()?;
+        run.drop_duplicates()?;
         if run.done.as_ref().is_some_and(|done| run.adds_nothing_to(done)) {
             run.let_go()?;
             run.phase = Phase::Done;
         }
         Ok(run)
+    }
+
+    /// Killed between the link to a compressed file and the look at what it holds.
+    fn drop_duplicates(&mut self) -> io::Result<()> {
+        let compressed = self.pieces.iter().map(|piece| piece.name).filter(|name| name.kind.form() == PieceForm::Gzip);
+        let doubled: Vec<PieceName> = compressed.filter(|name| self.is_duplicate(&self.path(name))).collect();
+        for name in doubled {
+            self.pieces.retain(|piece| piece.name != name);
+            absent_is_fine(fs::remove_file(self.path(&name)))?;
+        }
+        Ok(())
     }
 
     /// Killed between the end of an upload and the removal of the pieces.
@@ -103,7 +123,7 @@ impl Run {
         })
     }
 
-    fn adopt_leftover(&mut self) -> io::Result<()> {
+    pub(super) fn adopt_leftover(&mut self) -> io::Result<()> {
         let path = self.dir.join(NEW);
         match fs::symlink_metadata(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -156,7 +176,11 @@ impl Run {
             return Ok(false);
         }
         self.state.missing.push(hole);
-        self.save_state()?;
+        if let Err(error) = self.save_state() {
+            // Known is what is written down: who says it again is to try again.
+            self.state.missing.pop();
+            return Err(error);
+        }
         Ok(true)
     }
 
@@ -165,9 +189,18 @@ impl Run {
         saved::write(&self.dir.join(STATE), &self.state)
     }
 
+    /// Writes down what is done with, then removes all else.
+    pub(super) fn settle(&mut self) -> io::Result<()> {
+        if let Some(done) = &self.done {
+            saved::write(&self.dir.join(DONE), done)?;
+        }
+        self.let_go()
+    }
+
     /// Removes all but `done.json`.
     pub(super) fn let_go(&mut self) -> io::Result<()> {
         self.pieces.clear();
+        self.duplicates.clear();
         self.state = State::default();
         self.bytes = 0;
         each_entry(&self.dir, |path| {

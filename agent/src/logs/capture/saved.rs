@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use jobmeter_protocol::Missing;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::names::FileId;
+use super::{content::truncated, names::FileId};
 
 pub(super) const STATE: &str = "state.json";
 pub(super) const DONE: &str = "done.json";
@@ -54,10 +54,26 @@ pub(super) struct DonePiece {
     pub(super) length: u32,
 }
 
+impl State {
+    /// Written by another version of the agent, or damaged. What it said of holes is a hole itself.
+    pub(super) fn unknown(error: &io::Error) -> Self {
+        let why = format!("the agent's notes of what is missing cannot be read: {error}");
+        Self { missing: vec![Missing { why, raw_bytes: None }], given_up: Vec::new() }
+    }
+}
+
+impl Done {
+    /// Before compression.
+    pub(super) fn plain_bytes(&self) -> u64 {
+        let plain = |piece: &DonePiece| if truncated(piece.bytes) == piece.length { piece.bytes } else { piece.length.into() };
+        self.pieces.iter().map(plain).sum()
+    }
+}
+
 /// `None`: not there.
 pub(super) fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
     match fs::read(path) {
-        Ok(text) => serde_json::from_slice(&text).map(Some).map_err(io::Error::other),
+        Ok(text) => serde_json::from_slice(&text).map(Some).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }

@@ -3,14 +3,15 @@
 use std::{fs, io};
 
 use jiff::Timestamp;
+use jobmeter_protocol::Missing;
 
 use super::{
-    content::{first_time, head},
+    content::{first_time, head, length},
     names::PieceName,
     run::{Phase, Run},
     thread::Thread,
 };
-use crate::logs::{Piece, SealedLog};
+use crate::logs::{Piece, PieceForm, SealedLog};
 
 impl Thread {
     /// Where there is no room on the channel it is offered again at the next look.
@@ -22,8 +23,8 @@ impl Thread {
             Ok(pieces) => pieces,
             Err(error) => return self.problem(run.dir.clone(), &error),
         };
-        let raw_bytes = pieces.iter().map(|(_, bytes)| bytes).sum();
-        if let Some(done) = run.done.clone().filter(|done| raw_bytes < done.raw_bytes) {
+        let raw_bytes = pieces.iter().map(|(name, bytes)| plain_bytes(run, name, *bytes)).sum();
+        if let Some(done) = run.done.clone().filter(|done| raw_bytes < done.plain_bytes()) {
             tracing::error!(log = ?run.log, fate = ?done.fate, "a log grew after it was stored, and its beginning is gone: what is stored stays");
             self.metrics.lost.with_label_values(&["grown_after_upload"]).inc();
             return finish_again(run, self);
@@ -37,7 +38,7 @@ impl Thread {
                 .collect(),
             source: self.options.source,
             raw_bytes,
-            missing: run.state.missing.clone(),
+            missing: told(&run.state.missing),
             sealed_at: Timestamp::now(),
             job,
         };
@@ -73,8 +74,11 @@ impl Thread {
         let mut failed = Vec::new();
         for run in self.pods.values_mut().flat_map(|pod| pod.runs.values_mut()) {
             for piece in &mut run.pieces {
-                if let Some(Err(error)) = piece.copying.as_mut().map(super::copying::Copying::turn) {
-                    failed.push((run.dir.clone(), error));
+                let Some(copying) = &mut piece.copying else { continue };
+                match copying.turn().and_then(|_| copying.is_over()) {
+                    Ok(true) => piece.copying = None,
+                    Ok(false) => {}
+                    Err(error) => failed.push((run.dir.clone(), error)),
                 }
             }
         }
@@ -119,6 +123,25 @@ fn finish_again(run: &mut Run, thread: &mut Thread) {
         Ok(()) => run.phase = Phase::Done,
         Err(error) => thread.problem(run.dir.clone(), &error),
     }
+}
+
+/// What the kubelet has compressed since is not less for that.
+fn plain_bytes(run: &Run, name: &PieceName, bytes: u64) -> u64 {
+    match name.kind.form() {
+        PieceForm::Plain => bytes,
+        PieceForm::Gzip => length(&run.path(name), PieceForm::Gzip).map_or(bytes, u64::from),
+    }
+}
+
+/// The coordinator takes a thousand holes; a store that is away for long can make more.
+fn told(missing: &[Missing]) -> Vec<Missing> {
+    const MOST: usize = 100;
+    let (told, rest) = missing.split_at(missing.len().min(MOST));
+    let more = rest.last().map(|last| Missing {
+        why: format!("{} more such holes, the last: {}", rest.len(), last.why),
+        raw_bytes: rest.iter().map(|hole| hole.raw_bytes).sum(),
+    });
+    told.iter().cloned().chain(more).collect()
 }
 
 /// By the time of the first line, then as captured: a file that was rotated while the directory was listed may have been seen

@@ -50,8 +50,8 @@ pub(super) fn load(spool: &Path, problem: &mut dyn FnMut(PathBuf, &(dyn std::err
     for (name, path) in directories(spool)? {
         let Some(identity) = podlog::parse(&name) else { continue };
         let mut pod = Pod::new(identity);
-        for (container, path) in directories(&path)? {
-            for (attempt, path) in directories(&path)? {
+        for (container, path) in told(directories(&path), &path, problem) {
+            for (attempt, path) in told(directories(&path), &path, problem) {
                 let Ok(attempt) = attempt.parse() else { continue };
                 match Run::load(log_id(&pod.identity, &container, attempt), path.clone()) {
                     Ok(run) => drop(pod.runs.insert((container.clone(), attempt), run)),
@@ -62,6 +62,17 @@ pub(super) fn load(spool: &Path, problem: &mut dyn FnMut(PathBuf, &(dyn std::err
         pods.insert(pod_directory(&pod.identity), pod);
     }
     Ok(pods)
+}
+
+fn told<T: Default>(
+    outcome: io::Result<T>,
+    path: &Path,
+    problem: &mut dyn FnMut(PathBuf, &(dyn std::error::Error + 'static)),
+) -> T {
+    outcome.unwrap_or_else(|error| {
+        problem(path.to_owned(), &error);
+        T::default()
+    })
 }
 
 fn directories(path: &Path) -> io::Result<Vec<(String, PathBuf)>> {

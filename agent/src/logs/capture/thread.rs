@@ -30,8 +30,10 @@ use crate::{
 
 /// Standing, sizes, room.
 const LOOK: Duration = Duration::from_secs(1);
-/// Between two looks, whoever asks.
+/// Between two looks, whoever asks; and as many times what a look takes, which is long where thousands of logs wait for a store.
 const GAP: Duration = Duration::from_millis(20);
+const REST: u32 = 9;
+const LONGEST_GAP: Duration = Duration::from_secs(5);
 /// While something is copied that cannot be linked.
 const COPY: Duration = Duration::from_millis(200);
 /// Paths whose problems were told; then it is forgotten which, and they are told again.
@@ -58,6 +60,7 @@ pub(super) struct Thread {
     pub(super) full: bool,
     pub(super) next_look: Instant,
     looked: Instant,
+    gap: Duration,
     problems: HashSet<PathBuf>,
     next_rescan: Instant,
 }
@@ -95,6 +98,7 @@ impl Thread {
             copies: None,
             full: false,
             looked: Instant::now(),
+            gap: GAP,
             problems: HashSet::new(),
             next_look: Instant::now(),
             next_rescan: Instant::now(),
@@ -144,13 +148,15 @@ impl Thread {
             (self.looked, self.next_look) = (now, now + LOOK);
             self.look();
             self.publish();
+            self.gap = (now.elapsed() * REST).clamp(GAP, LONGEST_GAP);
+            self.next_look = self.next_look.max(now + self.gap);
         }
         true
     }
 
     /// Something is to be looked at; on a busy node that is said hundreds of times a second.
     pub(super) fn hurry(&mut self) {
-        self.next_look = self.next_look.min(self.looked + GAP);
+        self.next_look = self.next_look.min(self.looked + self.gap);
     }
 
     pub(super) fn rescan_after(&mut self, delay: Duration) {

@@ -188,10 +188,10 @@ impl Thread {
         let Some(known) = self.pods.get_mut(pod).filter(|pod| !pod.left_alone) else { return };
         let run = known.run(&spool, container, attempt);
         let captured = match run.capture(path, gzip) {
-            // Linked anew, all that is still there.
+            // Linked anew, all that is still there: a look before the next rescan would take this file for all.
             Ok(Captured::Grown) => {
                 run.phase = Phase::Open;
-                run.capture(path, gzip)
+                return self.scan_container(pod, container);
             }
             other => other,
         };

@@ -26,7 +26,8 @@ fn a_finished_run_has_all_its_logs_in_the_store_and_nothing_else() {
     assert!(told(&output).contains("/data/logs/<namespace>/<job>/<pod>.log; jobmeter logs burst-"), "{}", told(&output));
     let mut texts: Vec<String> = place.logs().into_iter().map(|(_, log)| String::from_utf8(log).unwrap()).collect();
     let mut expected: Vec<String> = (0..20).map(|i| format!("one\ntwo {i}")).collect();
-    (texts.sort(), expected.sort());
+    texts.sort();
+    expected.sort();
     assert_eq!(texts, expected);
     assert!(place.live().is_empty(), "{:?}", place.live());
     for record in place.records() {

@@ -45,7 +45,9 @@ pub(crate) async fn log(
             .ok_or_else(|| ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too many logs are being read at a time").later())?;
         let reader = coordinator.log_reader();
         let found = reader.find(&namespace, &pod, &query).await?;
-        let text = match (reader.open(found, &query, range(&headers)).await, method) {
+        // RFC 9110, 14.2: a range is of a GET alone.
+        let range = if method == Method::GET { range(&headers) } else { None };
+        let text = match (reader.open(found, &query, range).await, method) {
             (Ok(text), Method::HEAD) => LogText { body: futures::stream::empty().boxed(), ..text },
             (text, _) => text?,
         };

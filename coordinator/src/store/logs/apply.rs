@@ -72,6 +72,8 @@ fn changed(row: LogRow, change: LogChange, pod: Option<&StoredPod>, assembly: &A
             Some(LogRow { state, object_bytes: notice_bytes, ended, location, stored: Some(now), ..row })
         }
         LogChange::Expired if matches!(row.state, LogState::Expired | LogState::Expected) => None,
+        // There was a notice only, and it stays lost.
+        LogChange::Expired if matches!(row.state, LogState::Lost { .. }) => Some(LogRow { object_bytes: 0, stored: None, ..row }),
         LogChange::Expired => Some(LogRow { state: LogState::Expired, object_bytes: 0, times_bytes: None, ..row }),
     }
 }

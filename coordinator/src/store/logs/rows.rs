@@ -27,6 +27,9 @@ ON CONFLICT (pod_uid, container, attempt) DO UPDATE SET (
     excluded.raw_bytes, excluded.times_bytes, excluded.content, excluded.ended, excluded.stored
 )";
 
+/// Of a row `l` with an object.
+const IN_DIRECTORY: &str = "l.location NOT LIKE '%://%'";
+
 const KINDS: [(ContainerKind, &str); 4] = [
     (ContainerKind::Init, "init"),
     (ContainerKind::Sidecar, "sidecar"),
@@ -148,19 +151,24 @@ pub(in crate::store) fn expected(connection: &Connection, limit: u32) -> Result<
     rows.map(|(raw, ended)| Ok(ExpectedLog { row: finish(raw)?, ended: ended.map(timestamp) })).collect()
 }
 
-/// What has an object, oldest first.
+/// What has an object in the directory, oldest first. What is in a store is its own business, also while the store is not
+/// configured.
 pub(in crate::store) fn oldest(connection: &Connection, limit: u32) -> Result<Vec<LogRow>, EngineError> {
-    let sql =
-        format!("SELECT {COLUMNS} FROM logs l WHERE l.stored IS NOT NULL AND l.state != 'expired' ORDER BY l.stored LIMIT ?");
+    let sql = format!(
+        "SELECT {COLUMNS} FROM logs l WHERE l.stored IS NOT NULL AND l.state != 'expired' AND {IN_DIRECTORY}
+                 ORDER BY l.stored LIMIT ?"
+    );
     select(connection, &sql, &[&limit])
 }
 
 pub(in crate::store) fn totals(connection: &Connection) -> Result<LogTotals, EngineError> {
-    const TOTALS: &str = "SELECT (SELECT count(*) FROM logs WHERE state = 'expected'),
-                                 (SELECT COALESCE(sum(object_bytes + COALESCE(times_bytes, 0)), 0) FROM logs
-                                  WHERE stored IS NOT NULL AND state != 'expired')";
+    let sql = format!(
+        "SELECT (SELECT count(*) FROM logs WHERE state = 'expected'),
+                (SELECT COALESCE(sum(object_bytes + COALESCE(times_bytes, 0)), 0) FROM logs l
+                 WHERE stored IS NOT NULL AND state != 'expired' AND {IN_DIRECTORY})"
+    );
     let totals = connection
-        .query_row(TOTALS, [], |row| Ok(LogTotals { expected: unsigned(row.get(0)?), object_bytes: unsigned(row.get(1)?) }));
+        .query_row(&sql, [], |row| Ok(LogTotals { expected: unsigned(row.get(0)?), object_bytes: unsigned(row.get(1)?) }));
     totals.map_err(failed("count the logs"))
 }
 

@@ -52,6 +52,8 @@ async fn a_stored_log_is_read_whole_in_part_and_with_its_times() {
         assert_eq!((beyond.status().as_u16(), &beyond.headers()["content-range"]), (416, &"bytes */14".parse().unwrap()));
         let head = coordinator.http.head(coordinator.url("/v1/logs/bench/sort-1")).send().await.unwrap();
         assert_eq!((head.status().as_u16(), head.headers()["content-length"].to_str().unwrap()), (200, "14"));
+        let head = coordinator.http.head(coordinator.url("/v1/logs/bench/sort-1")).header("range", "bytes=4-6");
+        assert_eq!(head.send().await.unwrap().status(), 200, "a range is of a GET alone");
 
         let timed = coordinator.get("/v1/logs/bench/sort-1?timestamps=true&since=2026-09-21T14:13:22Z").await;
         let expected = "2026-09-21T14:13:22.200000000Z two\n2026-09-21T14:13:23.300000000Z three\n";
@@ -186,4 +188,32 @@ async fn the_directory_keeps_what_its_retention_allows_and_says_what_it_deleted(
     let reply: TicketReply =
         call(&coordinator, "/v1/logs/tickets", &ticket_request(&log_of(1, "main", 0), RAW.as_bytes(), None)).await;
     assert!(matches!(reply, TicketReply::Stored { .. }), "{reply:?}");
+}
+
+#[tokio::test]
+async fn what_is_in_a_store_that_is_not_configured_now_does_not_expire_and_a_lost_log_stays_lost() {
+    let data = tempfile::tempdir().unwrap();
+    let coordinator = Running::local_with(|config, _| {
+        let standalone = CoordinatorConfig::standalone(data.path());
+        (config.data_dir, config.objects) = (standalone.data_dir, standalone.objects);
+        config.logs.retention.max_bytes = Some(1);
+    })
+    .await;
+    for n in [1, 2] {
+        closed(&coordinator, n).await;
+    }
+    upload(&coordinator, &log_of(1, "main", 0), RAW).await;
+    let database = rusqlite::Connection::open(data.path().join("jobmeter.db")).unwrap();
+    database.busy_timeout(std::time::Duration::from_secs(5)).unwrap();
+    let moved = "UPDATE logs SET location = 's3://bucket/' || key WHERE pod_uid = ?";
+    assert_eq!(database.execute(moved, [uid(1)]).unwrap(), 1);
+    let mut beat = crate::harness::heartbeat(NODE, vec![]);
+    beat.logs_unknown = vec![jobmeter_protocol::LostLog { log: log_of(2, "main", 0), why: "the spool was full".into() }];
+    let body = serde_json::to_string(&beat).unwrap();
+    assert_eq!(coordinator.post(&format!("/v1/nodes/{NODE}/heartbeat"), TOKEN, body).await.status(), 200);
+    reference(&coordinator, 2, "main", 0, "lost").await;
+    coordinator.handle.clean_logs().await.unwrap();
+    assert!(!file(data.path(), "bench/sort/sort-2.log").exists());
+    reference(&coordinator, 1, "main", 0, "complete").await;
+    reference(&coordinator, 2, "main", 0, "lost").await;
 }

@@ -36,9 +36,11 @@ async fn a_log_goes_from_the_ticket_into_the_directory_the_record_and_the_metric
     let again = |raw: &[u8]| ticket_request(&log_of(1, "main", 0), raw, None);
     let reply: TicketReply = call(&coordinator, "/v1/logs/tickets", &again(RAW.as_bytes())).await;
     assert_eq!(reply, TicketReply::Stored { key: key.clone() });
-    assert!(
-        matches!(call(&coordinator, "/v1/logs/tickets", &again(b"longer")).await, TicketReply::Ticket { key: k, .. } if k == key)
-    );
+    let longer: TicketReply = call(&coordinator, "/v1/logs/tickets", &again(RAW.repeat(2).as_bytes())).await;
+    assert!(matches!(longer, TicketReply::Ticket { key: k, .. } if k == key));
+    // Nor does less of it take its place: a spool was emptied on a node where some of its files are left.
+    let less: TicketReply = call(&coordinator, "/v1/logs/tickets", &again(b"less")).await;
+    assert_eq!(less, TicketReply::Stored { key: key.clone() });
 
     let metrics = coordinator.get("/metrics").await.text().await.unwrap();
     for line in [
@@ -82,7 +84,7 @@ async fn a_coordinator_that_is_restarted_between_any_two_steps_goes_on() {
 }
 
 async fn ticket_key(coordinator: &Running, log: &LogId) -> String {
-    ticket(coordinator, log, b"another size").await.0
+    ticket(coordinator, log, RAW.repeat(1001).as_bytes()).await.0
 }
 
 #[tokio::test]
@@ -146,6 +148,20 @@ async fn a_pod_that_nobody_told_of_waits_and_one_that_is_no_job_is_refused_nothi
     let reply: TicketReply =
         call(&coordinator, "/v1/logs/tickets", &ticket_request(&log_of(7, "main", 0), b"", Some(true))).await;
     assert!(matches!(&reply, TicketReply::Later { why, .. } if why.contains("its record is to come")), "{reply:?}");
+}
+
+#[tokio::test]
+async fn a_node_does_not_take_the_log_of_a_pod_that_is_still_to_be_placed() {
+    let data = tempfile::tempdir().unwrap();
+    let coordinator = start(data.path()).await;
+    tell(&coordinator, ApiPod { node: None, phase: PodPhase::Pending, containers: vec![], ..pod(1, "sort") }).await;
+    eventually("the pod is known", async || coordinator.handle.record(&uid(1)).await.unwrap()).await;
+    let log = log_of(1, "main", 0);
+    let foreign = TicketRequest { node: "node-b".into(), ..ticket_request(&log, b"", Some(true)) };
+    let reply: TicketReply = call(&coordinator, "/v1/logs/tickets", &foreign).await;
+    assert!(matches!(&reply, TicketReply::Later { why, .. } if why.contains("its node is not known yet")), "{reply:?}");
+    closed(&coordinator, 1).await;
+    upload(&coordinator, &log, RAW).await;
 }
 
 #[tokio::test]
