@@ -6,7 +6,7 @@
 use futures::TryStreamExt;
 use jobmeter_protocol::{LogContent, LogManifest};
 
-use super::{Logs, manifest_key};
+use super::{Logs, manifest_key, times_key};
 use crate::objects::ObjectError;
 use crate::store::logs::LogRow;
 
@@ -18,34 +18,60 @@ pub(super) enum Found {
     /// All of it, as its manifest says.
     Stored {
         object_bytes: u64,
+        times_bytes: Option<u64>,
         content: Box<LogContent>,
     },
-    /// The key holds the log of another pod.
-    Others {
-        pod_uid: String,
+    /// There is something under its key that a notice must not replace.
+    Something {
+        what: String,
     },
+}
+
+enum Manifest {
+    None,
+    Read(Box<LogManifest>),
+    NotOurs,
 }
 
 impl Logs {
     pub(super) async fn in_the_store(&self, row: &LogRow) -> Result<Found, ObjectError> {
-        let Some(manifest) = self.manifest(&row.key).await? else { return Ok(Found::Nothing) };
-        if manifest.entry.log != row.log {
-            return Ok(Found::Others { pod_uid: manifest.entry.log.pod_uid });
-        }
-        let Some(content) = manifest.entry.content else { return Ok(Found::Nothing) };
+        let manifest = match self.manifest(&row.key).await {
+            // Whoever may not list a bucket is not told what is not there.
+            Err(ObjectError::Refused { .. }) => return Ok(something("the store does not say what is under its key")),
+            manifest => manifest?,
+        };
+        let manifest = match manifest {
+            Manifest::NotOurs => return Ok(something("the manifest beside it cannot be read")),
+            Manifest::Read(manifest) if manifest.entry.log != row.log => {
+                return Ok(something(format!("the log of pod {} is under its key", manifest.entry.log.pod_uid)));
+            }
+            Manifest::Read(manifest) => Some(manifest.entry),
+            Manifest::None => None,
+        };
         let head = self.0.objects.head(&row.key).await?;
-        let whole = head.is_some_and(|head| head.bytes == manifest.entry.object_bytes);
-        Ok(match whole {
-            true => Found::Stored { object_bytes: manifest.entry.object_bytes, content: Box::new(content) },
-            false => Found::Nothing,
-        })
+        let Some(content) = manifest.as_ref().and_then(|entry| entry.content.clone()) else {
+            // A manifest without content is that of an earlier notice.
+            let is_notice = manifest.is_some();
+            return Ok(match head {
+                Some(head) if !is_notice => something(format!("{} bytes that arrived are under its key", head.bytes)),
+                _ => Found::Nothing,
+            });
+        };
+        let object_bytes = manifest.map(|entry| entry.object_bytes).unwrap_or_default();
+        match head {
+            Some(head) if head.bytes == object_bytes => {
+                let times_bytes = self.0.objects.head(&times_key(&row.key)).await?.map(|head| head.bytes);
+                Ok(Found::Stored { object_bytes, times_bytes, content: Box::new(content) })
+            }
+            Some(head) => Ok(something(format!("{} bytes of it are under its key", head.bytes))),
+            None => Ok(Found::Nothing),
+        }
     }
 
-    async fn manifest(&self, key: &str) -> Result<Option<LogManifest>, ObjectError> {
-        let key = manifest_key(key);
-        let chunks = match self.0.objects.get(&key, None).await {
+    async fn manifest(&self, key: &str) -> Result<Manifest, ObjectError> {
+        let chunks = match self.0.objects.get(&manifest_key(key), None).await {
             Ok(chunks) => chunks,
-            Err(ObjectError::NotFound { .. }) => return Ok(None),
+            Err(ObjectError::NotFound { .. }) => return Ok(Manifest::None),
             Err(err) => return Err(err),
         };
         let read = chunks.try_fold(Vec::new(), async |mut text, chunk| {
@@ -54,7 +80,11 @@ impl Logs {
             }
             Ok(text)
         });
-        // What cannot be read is not one of ours.
-        Ok(serde_json::from_slice(&read.await?).ok())
+        let manifest = serde_json::from_slice(&read.await?);
+        Ok(manifest.map_or(Manifest::NotOurs, |manifest| Manifest::Read(Box::new(manifest))))
     }
+}
+
+fn something(what: impl Into<String>) -> Found {
+    Found::Something { what: what.into() }
 }

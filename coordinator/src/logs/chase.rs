@@ -32,6 +32,7 @@ const PERIOD: Duration = Duration::from_secs(2);
 const ROUND: u32 = 5_000;
 /// Notices of one round: each is two calls of the object store.
 const NOTICES: usize = 50;
+const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) struct LogChase {
     pub(crate) logs: Logs,
@@ -89,7 +90,15 @@ impl LogChase {
             changed
         });
         for (row, why) in lost.into_iter().take(NOTICES) {
-            self.logs.lost(row, why, now).await?;
+            let log = row.log.clone();
+            // One that fails has its turn again, and holds up no other; a store that hangs holds up no completion for long.
+            match tokio::time::timeout(PATIENCE, self.logs.lost(row, why, now)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(err)) => {
+                    tracing::warn!(log = shown(&log), error = &err as &dyn std::error::Error, "no notice of a lost log yet");
+                }
+                Err(_elapsed) => tracing::warn!(log = shown(&log), "no notice of a lost log yet: the object store is slow"),
+            }
         }
         Ok(())
     }
@@ -107,7 +116,7 @@ fn step(log: &ExpectedLog, witness: &LogWitness, now: Timestamp) -> Step {
 }
 
 impl Logs {
-    /// The notice, its manifest, then the row: what the ledger says is always there.
+    /// What is told is there: the manifest, the notice, then the row.
     async fn lost(&self, row: LogRow, Lost { reason, why }: Lost, now: Timestamp) -> Result<(), LogError> {
         let _no_completion = self.0.ends.write().await;
         let log = row.log.clone();
@@ -116,23 +125,35 @@ impl Logs {
         if !still.filter(|row| row.log == log).any(|row| row.state == LogState::Expected) {
             return Ok(());
         }
-        match self.noted("look for", self.in_the_store(&row).await)? {
-            Found::Nothing => {}
-            Found::Stored { object_bytes, content } => {
-                tracing::info!(log = shown(&log), "log found in the store, the ledger takes it up again");
-                let stored = LogChange::Stored { object_bytes, raw_bytes: 0, times_bytes: None, content };
-                self.0.store.apply(vec![Change::Log { log, change: Box::new(stored) }], now).await?;
-                return Ok(());
+        let change = match self.in_the_store(&row).await? {
+            Found::Stored { object_bytes, times_bytes, content } => {
+                LogChange::Stored { object_bytes, raw_bytes: 0, times_bytes, content }
             }
-            Found::Others { pod_uid } => {
-                let why = format!("{why}; there is no notice, because the log of pod {pod_uid} is under its key");
-                let change = LogChange::Lost { why: why.clone(), notice_bytes: 0 };
-                self.0.store.apply(vec![Change::Log { log: log.clone(), change: Box::new(change) }], now).await?;
+            Found::Something { what } => {
+                LogChange::Lost { why: format!("{why}; there is no notice in its place: {what}"), notice_bytes: 0 }
+            }
+            Found::Nothing => {
+                let notice_bytes = self.put_notice(row, &why, now).await?;
+                LogChange::Lost { why, notice_bytes }
+            }
+        };
+        let applied = self.0.store.apply(vec![Change::Log { log: log.clone(), change: Box::new(change.clone()) }], now).await?;
+        match (applied.first(), change) {
+            (Some(Applied::Log(_)), LogChange::Lost { why, .. }) => {
                 self.0.metrics.log_lost(reason.as_str());
                 tracing::warn!(log = shown(&log), why, "log lost");
-                return Ok(());
             }
+            (Some(Applied::Log(_)), _) => {
+                tracing::info!(log = shown(&log), "log found in the store, the ledger takes it up again");
+            }
+            _ => {}
         }
+        Ok(())
+    }
+
+    /// Its size.
+    async fn put_notice(&self, row: LogRow, why: &str, now: Timestamp) -> Result<u64, LogError> {
+        let log = &row.log;
         let text = format!(
             "The log of container {} (run {}) of pod {}/{} (UID {}) was lost: {}.\n",
             log.container,
@@ -142,18 +163,13 @@ impl Logs {
             log.pod_uid,
             why.trim_end_matches('.'),
         );
-        let notice = notice(&row.key, text.as_bytes())?;
-        let notice_bytes = notice.len() as u64;
-        self.noted("put", self.0.objects.put(&row.key, &text_attributes(&row.key), notice).await)?;
-        let state = LogState::Lost { why: why.clone() };
-        self.put_manifest(&LogRow { state, object_bytes: notice_bytes, stored: Some(now), ..row }).await?;
-        let change = LogChange::Lost { why: why.clone(), notice_bytes };
-        let applied = self.0.store.apply(vec![Change::Log { log: log.clone(), change: Box::new(change) }], now).await?;
-        if let Some(Applied::Log(_)) = applied.first() {
-            self.0.metrics.log_lost(reason.as_str());
-            tracing::warn!(log = shown(&log), why, "log lost");
-        }
-        Ok(())
+        let (key, notice) = (row.key.clone(), notice(&row.key, text.as_bytes())?);
+        let bytes = notice.len() as u64;
+        let state = LogState::Lost { why: why.to_owned() };
+        // By its manifest a notice is known for one.
+        self.put_manifest(&LogRow { state, object_bytes: bytes, stored: Some(now), ..row }).await?;
+        self.noted("put", self.0.objects.put(&key, &text_attributes(&key), notice).await)?;
+        Ok(bytes)
     }
 }
 

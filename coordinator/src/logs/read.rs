@@ -188,7 +188,10 @@ fn live(
 ) -> Result<Found, ReadError> {
     let name = subject.record.as_ref().map(|record| record.identity.pod.clone()).unwrap_or_default();
     let pod = if name.is_empty() { pod.to_owned() } else { name };
-    if subject.present {
+    let mut runs = subject.record.iter().flat_map(|record| &record.containers);
+    let ended = runs.any(|run| run.name == container && run.attempt == attempt && run.finished.is_some());
+    // Of one that has ended the kubelet may have the newest part only; all of it is about to be stored.
+    if subject.present && !(expected && ended) {
         let spec = subject.api.iter().flat_map(|api| &api.containers).find(|spec| spec.name == container);
         let newest = spec.map_or(attempt, |spec| spec.restart_count);
         let log = LogId { namespace: namespace.to_owned(), pod, pod_uid: subject.uid.clone(), container, attempt };
@@ -196,7 +199,7 @@ fn live(
     }
     if expected || !subject.closed {
         let node = subject.record.as_ref().and_then(|record| record.identity.node.as_deref()).unwrap_or("(unknown)");
-        let why = format!("the pod is gone, and its log is still on its way from node {node}");
+        let why = format!("the container has ended, and its log is still on its way from node {node}");
         return Err(ReadError::NotYet { why });
     }
     Err(ReadError::NotKept)

@@ -47,7 +47,7 @@ impl Directory {
         let (place, key) = (self.0.clone(), key.to_owned());
         blocking(move || {
             let path = place.object(&key)?;
-            let mut fresh = place.fresh().map_err(failed("put", &key))?;
+            let mut fresh = place.fresh(bytes.len() as u64).map_err(failed("put", &key))?;
             fresh.write_all(&bytes).map_err(failed("put", &key))?;
             place.publish(fresh, &path).map_err(failed("put", &key))
         })
@@ -74,8 +74,8 @@ impl Directory {
         };
         let action = "put a piece of";
         let fresh = blocking({
-            let (place, key) = (place.clone(), key.to_owned());
-            move || place.fresh().map_err(failed(action, &key))
+            let (place, key, bytes) = (place.clone(), key.to_owned(), piece.bytes);
+            move || place.fresh(bytes).map_err(failed(action, &key))
         })
         .await?;
         let (file, fresh) = fresh.split();

@@ -54,6 +54,7 @@ impl Thread {
         let back = pod.left_alone && !alone;
         pod.left_alone = alone;
         let believable = is_believable(&standing, pod.since);
+        pod.came_back |= back;
         for ((container, attempt), run) in &mut pod.runs {
             run.ended = believable && standing.is_over(container, *attempt);
             run.pod_over = believable && standing.over;
@@ -63,7 +64,7 @@ impl Thread {
 
     fn look_at(&mut self, pod: &mut Pod, there: bool) {
         let newest = newest_attempts(pod);
-        let (job, alone) = (pod.job, pod.left_alone);
+        let (job, alone, came_back) = (pod.job, pod.left_alone, pod.came_back);
         let mut dropped = Vec::new();
         for (key, run) in &mut pod.runs {
             if run.phase == Phase::Done {
@@ -87,6 +88,13 @@ impl Thread {
                 // Its files were duplicates, or went; and an empty directory says nothing.
                 dropped.extend((!there || alone).then(|| key.clone()));
                 continue;
+            }
+            // A kubelet removes none before there are several.
+            if came_back
+                && run.pieces.len() > 1
+                && let Err(error) = run.add_missing(WAS_NO_JOB.to_owned(), None)
+            {
+                self.problem(run.dir.clone(), &error);
             }
             let followed = newest.iter().any(|(container, attempt)| *container == key.0 && *attempt > key.1);
             // What the kubelet has removed and nobody writes to can become no more, whatever anybody knows of the pod.
@@ -185,6 +193,8 @@ impl Thread {
         ready.into_iter().for_each(|(_, answer)| answer.send(()).unwrap_or_default());
     }
 }
+
+const WAS_NO_JOB: &str = "its pod was not taken for a job at first: files that the kubelet had removed by then are not in it";
 
 /// That nobody knows a pod is an answer only after everybody had the time to see it.
 fn is_believable(standing: &Standing, since: Instant) -> bool {

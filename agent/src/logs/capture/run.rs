@@ -3,6 +3,7 @@
 use std::{
     collections::HashSet,
     fs, io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::Instant,
 };
@@ -37,6 +38,8 @@ pub(super) struct Run {
     pub(super) ended: bool,
     pub(super) pod_over: bool,
     next_seq: u32,
+    /// The first number of this life of the agent.
+    first_seq: u32,
 }
 
 pub(super) struct Held {
@@ -72,6 +75,7 @@ impl Run {
             ended: false,
             pod_over: false,
             next_seq: 1,
+            first_seq: 1,
         }
     }
 
@@ -86,6 +90,7 @@ impl Run {
             run.pieces.push(Held { name, file, copying: None });
         }
         run.pieces.sort_unstable_by_key(|piece| piece.name);
+        run.first_seq = run.next_seq;
         run.state = match saved::read(&run.dir.join(STATE)) {
             Err(error) if error.kind() == io::ErrorKind::InvalidData => State::unknown(&error),
             state => state?.unwrap_or_default(),
@@ -182,6 +187,18 @@ impl Run {
             return Err(error);
         }
         Ok(true)
+    }
+
+    /// Files came while the agent was down, and the last one before them is not among the kubelet's any more: it keeps the newest,
+    /// so others between them may have come and gone.
+    pub(super) fn may_have_missed_files(&self) -> io::Result<bool> {
+        let before = self.pieces.iter().filter(|piece| piece.name.seq < self.first_seq).max_by_key(|piece| piece.name.seq);
+        let came = self.pieces.iter().any(|piece| piece.name.seq >= self.first_seq);
+        let Some(before) = before.filter(|_| came && self.duplicates.is_empty()) else { return Ok(false) };
+        if before.name.kind.is_copy() || before.name.kind.form() == PieceForm::Gzip {
+            return Ok(false);
+        }
+        Ok(fs::metadata(self.path(&before.name))?.nlink() == 1)
     }
 
     pub(super) fn save_state(&self) -> io::Result<()> {

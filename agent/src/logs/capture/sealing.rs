@@ -95,10 +95,18 @@ impl Thread {
         !self.full && pieces.any(|piece| piece.copying.as_ref().is_some_and(|copying| !copying.caught_up))
     }
 
-    /// After the first look around: copies whose source is not to be found any more end where they are.
-    pub(super) fn mark_unfinished_copies(&mut self) {
+    /// After the first look around: what went while the agent was down is said. Copies whose source is not to be found any more
+    /// end where they are.
+    pub(super) fn mark_what_went_meanwhile(&mut self) {
         let mut failed = Vec::new();
         for run in self.pods.values_mut().flat_map(|pod| pod.runs.values_mut()) {
+            let told = run
+                .may_have_missed_files()
+                .and_then(|may| if may { run.add_missing(MAY_LACK.to_owned(), None) } else { Ok(false) });
+            match told {
+                Ok(new) => self.metrics.lost.with_label_values(&["source_gone"]).inc_by(u64::from(new)),
+                Err(error) => failed.push((run.dir.clone(), error)),
+            }
             let resting = |piece: &&super::run::Held| piece.name.kind.is_copy() && piece.copying.is_none();
             let ends: Vec<PieceName> = run.pieces.iter().filter(resting).map(|piece| piece.name).collect();
             for name in ends {
@@ -116,6 +124,10 @@ impl Thread {
         failed.into_iter().for_each(|(path, error)| self.problem(path, &error));
     }
 }
+
+/// Nobody knows whether there were any.
+pub(super) const MAY_LACK: &str =
+    "the agent was down while the kubelet rotated this log and removed old files: some may have come and gone unseen";
 
 /// What is stored is better than what is here.
 fn finish_again(run: &mut Run, thread: &mut Thread) {

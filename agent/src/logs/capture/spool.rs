@@ -24,11 +24,13 @@ pub(super) struct Pod {
     pub(super) since: Instant,
     /// Not a job: nothing of it is linked, until somebody says otherwise.
     pub(super) left_alone: bool,
+    /// It was left alone for a time, and its links were dropped.
+    pub(super) came_back: bool,
 }
 
 impl Pod {
     pub(super) fn new(identity: PodIdentity) -> Self {
-        Self { identity, runs: BTreeMap::new(), job: None, since: Instant::now(), left_alone: false }
+        Self { identity, runs: BTreeMap::new(), job: None, since: Instant::now(), left_alone: false, came_back: false }
     }
 
     pub(super) fn run(&mut self, spool: &Path, container: &str, attempt: u32) -> &mut Run {

@@ -93,7 +93,7 @@ impl Node {
         let board = SourceBoard::default();
         let mut thread = Thread::new(pod_logs, self.options.clone(), sender, Arc::clone(&inbox), metrics, board).unwrap();
         thread.rescan();
-        thread.mark_unfinished_copies();
+        thread.mark_what_went_meanwhile();
         let handle = Capture { inbox };
         handle.judge_by(Arc::<Told>::clone(&self.books));
         let mut life = Life { thread, sealed, handle };

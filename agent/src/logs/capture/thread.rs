@@ -107,7 +107,7 @@ impl Thread {
 
     pub(super) fn run(mut self, attached: impl FnOnce()) {
         self.rescan();
-        self.mark_unfinished_copies();
+        self.mark_what_went_meanwhile();
         self.publish();
         attached();
         while self.turn() {}

@@ -50,7 +50,7 @@ pub(super) fn complete(place: &Place, key: &str, object: &UploadedObject) -> Res
             Err(err) => return Err(failed(action, key)(err)),
         }
     }
-    let mut whole = place.fresh().map_err(failed(action, key))?;
+    let mut whole = place.fresh(object.bytes).map_err(failed(action, key))?;
     for mut source in sources {
         // Within the kernel where the file system can, sharing blocks where it can do that.
         io::copy(&mut source, whole.file()).map_err(failed(action, key))?;

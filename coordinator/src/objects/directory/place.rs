@@ -58,11 +58,13 @@ impl Place {
         }
     }
 
-    pub(super) fn fresh(&self) -> io::Result<Fresh> {
+    /// For a file of so many bytes.
+    pub(super) fn fresh(&self, bytes: u64) -> io::Result<Fresh> {
         let uploads = self.uploads();
         make_directory(&uploads)?;
         let volume = statvfs(&uploads)?;
-        if below_reserve(volume.fragment_size() * volume.blocks(), volume.fragment_size() * volume.blocks_available()) {
+        let available = volume.fragment_size() * volume.blocks_available();
+        if below_reserve(volume.fragment_size() * volume.blocks(), available.saturating_sub(bytes)) {
             return Err(io::Error::new(ErrorKind::StorageFull, "what is left of the volume is kept for the records"));
         }
         let path = uploads.join(Uuid::new_v4().to_string());
@@ -197,7 +199,7 @@ mod tests {
     fn what_is_not_published_leaves_nothing_behind() {
         let root = tempfile::tempdir().unwrap();
         let place = Place::new(root.path().to_owned(), "");
-        let mut fresh = place.fresh().unwrap();
+        let mut fresh = place.fresh(0).unwrap();
         fresh.write_all(b"half").unwrap();
         drop(fresh);
         assert_eq!(fs::read_dir(place.uploads()).unwrap().count(), 0);
@@ -208,7 +210,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let place = Place::new(root.path().to_owned(), "");
         for key in ["a/b/c", "a/d"] {
-            place.publish(place.fresh().unwrap(), &place.object(key).unwrap()).unwrap();
+            place.publish(place.fresh(0).unwrap(), &place.object(key).unwrap()).unwrap();
         }
         place.remove(&place.object("a/b/c").unwrap()).unwrap();
         assert!(!root.path().join("a/b").exists() && root.path().join("a/d").exists());

@@ -49,11 +49,15 @@ impl S3 {
 
     pub(super) async fn abort_before(&self, before: Timestamp) -> Result<u64, ObjectError> {
         const ACTION: &str = "look for old uploads in";
+        // Without a prefix they may be anybody's in this bucket; a lifecycle rule removes them (docs/logs.md).
+        if self.prefix.is_empty() {
+            return Ok(0);
+        }
         let mut aborted = 0;
         let mut next: Option<(Option<String>, Option<String>)> = Some((None, None));
         while let Some((key_marker, upload_marker)) = next.take() {
             let request = self.clients.quick.list_multipart_uploads().bucket(&self.bucket);
-            let request = request.set_prefix((!self.prefix.is_empty()).then(|| self.prefix.clone()));
+            let request = request.prefix(&self.prefix);
             let request = request.set_key_marker(key_marker).set_upload_id_marker(upload_marker);
             let list = || {
                 let page = request.clone().send();
