@@ -194,3 +194,38 @@ fn a_copied_file_that_the_runtime_has_removed_is_not_kept_on_the_disk_by_us() {
     assert!(!open(&agent));
     assert_eq!(node.pieces().len(), 1);
 }
+
+#[test]
+fn what_the_kubelet_removed_while_the_agent_was_down_is_not_called_complete() {
+    let node = Node::new();
+    let mut agent = node.agent();
+    fs::write(node.log(), line(1)).unwrap();
+    agent.turn();
+    drop(agent);
+    let first = rotated(&node.log(), 1);
+    fs::write(node.log(), line(2)).unwrap();
+    let unseen = rotated(&node.log(), 2);
+    fs::write(node.log(), line(3)).unwrap();
+    fs::remove_file(first).unwrap();
+    fs::remove_file(unseen).unwrap();
+    let mut agent = node.agent();
+    node.say(true, true);
+    let sealed = agent.sealed().or_else(|| agent.sealed()).unwrap();
+    assert_eq!(content(&sealed), [line(1), line(3)].concat());
+    assert_eq!(sealed.missing.len(), 1, "{:?}", sealed.missing);
+}
+
+#[test]
+fn a_rotation_while_the_agent_was_down_that_left_the_files_in_place_misses_nothing() {
+    let node = Node::new();
+    let mut agent = node.agent();
+    fs::write(node.log(), line(1)).unwrap();
+    agent.turn();
+    drop(agent);
+    rotated(&node.log(), 1);
+    fs::write(node.log(), line(2)).unwrap();
+    let mut agent = node.agent();
+    node.say(true, true);
+    let sealed = agent.sealed().or_else(|| agent.sealed()).unwrap();
+    assert_eq!((content(&sealed), sealed.missing.as_slice()), ([line(1), line(2)].concat(), &[][..]));
+}
