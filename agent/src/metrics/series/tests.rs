@@ -9,7 +9,10 @@ use jobmeter_decide::{
 use prometheus::{Encoder, Registry, TextEncoder};
 
 use super::*;
-use crate::metrics::{METRICS, OwnMetrics};
+use crate::{
+    logs::ShipMetrics,
+    metrics::{CaptureMetrics, METRICS, OwnMetrics},
+};
 
 fn options() -> Options {
     Options {
@@ -96,6 +99,10 @@ fn what_is_registered_is_what_the_table_says() {
     own.kernel_events.with_label_values(&["pod_gone"]).inc();
     own.readings.with_label_values(&["pod", "pidfd"]).inc();
     own.uplink_failures.with_label_values(&["reports", "busy"]).inc();
+    let capture = CaptureMetrics::register(&registry).unwrap();
+    capture.logs.with_label_values(&["open"]).set(1);
+    let ship = ShipMetrics::register(&registry).unwrap();
+    ship.show_all();
     let (series, _, _) = series(10);
     let mut evidence = example::evidence();
     evidence.sampled.process_hwm_bytes = Some(1);

@@ -69,7 +69,8 @@ async fn whenever_it_is_killed(count: usize) {
         }
         waits += 1;
     }
-    assert!(waits > 10, "{waits} places to be killed at");
+    // How many there are depends on how much is ready at once.
+    assert!(waits > 4, "{waits} places to be killed at");
 }
 
 #[tokio::test]
