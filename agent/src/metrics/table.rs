@@ -93,7 +93,7 @@ metrics! {
     LOG_FAILURES Counter "jobmeter_agent_log_upload_failures_total" &["step", "cause"],
         "Steps of uploading a log that failed; they are tried again.";
     LOG_LAG Histogram "jobmeter_agent_log_upload_lag_seconds" &[],
-        "Time from the end of a log until the coordinator acknowledged it.";
+        "Time from when a log was known to be complete until the coordinator acknowledged it.";
     LOG_QUEUE Gauge "jobmeter_agent_log_shipping" &["state"],
         "Complete logs of this node that are not acknowledged yet: under_way, waiting, or parked after a failure.";
     LOG_STORE_FAILURES Gauge "jobmeter_agent_log_store_failures" &[],

@@ -124,6 +124,10 @@ pub(super) fn encode(source: &Source, mut cutter: Cutter) -> Result<(LogContent,
     }
     let encoded = encoder.finish(&mut cutter.filling)?;
     cutter.finish()?;
+    if encoded.interrupted_lines > 0 {
+        let (log, lines) = (&sealed.log, encoded.interrupted_lines);
+        tracing::warn!(?log, lines, "one stream's line was unfinished while the other wrote more than 1 MiB: they are mixed");
+    }
     let mut content = encoded.content;
     content.missing.extend(missing);
     Ok((content, encoded.times.finish(encoded.has_times)))

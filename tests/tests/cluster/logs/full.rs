@@ -117,7 +117,7 @@ fn what_a_full_spool_gives_up_is_said_and_the_disk_is_not_filled() -> Result<()>
     Ok(())
 }
 
-/// Bytes of the disk that the spool of node-a holds.
+/// Bytes of the disk that the spool of node-a alone holds: what the kubelet has, too, costs nothing.
 fn held() -> Result<u64> {
     let log = std::env::var("JOBMETER_RIG_LOG_A").context("JOBMETER_RIG_LOG_A")?;
     let mut folders = vec![PathBuf::from(log).join("jobmeter/spool")];
@@ -127,8 +127,8 @@ fn held() -> Result<u64> {
         for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
             match entry.metadata() {
                 Ok(metadata) if metadata.is_dir() => folders.push(entry.path()),
-                Ok(metadata) => blocks += metadata.blocks(),
-                Err(_) => {}
+                Ok(metadata) if metadata.nlink() == 1 => blocks += metadata.blocks(),
+                Ok(_) | Err(_) => {}
             }
         }
     }
