@@ -21,19 +21,31 @@ fn babbling(arguments: &[&str]) -> Value {
     json!({"name": "main", "image": "localhost/jobmeter-burn:test", "imagePullPolicy": "Never", "command": command})
 }
 
-/// Folders of a namespace's pods in the spools of this machine's nodes.
+/// What the spools of this machine's nodes keep of the logs of a namespace. Notes beside them stay until the kubelet has forgotten
+/// the pod, too, which may take it minutes.
 fn spooled(namespace: &str) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
+    let mut folders = Vec::new();
     for node in ["A", "B"] {
         let log = std::env::var(format!("JOBMETER_RIG_LOG_{node}")).context("the rig names no log folders")?;
         let Ok(entries) = std::fs::read_dir(PathBuf::from(log).join("jobmeter/spool")) else { continue };
         let own = |name: &str| name.starts_with(&format!("{namespace}_"));
-        found.extend(entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(own)).map(|entry| entry.path()));
+        folders.extend(entries.flatten().filter(|entry| entry.file_name().to_str().is_some_and(own)).map(|entry| entry.path()));
+    }
+    let mut found = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            match path.extension().and_then(|extension| extension.to_str()) {
+                _ if path.is_dir() => folders.push(path),
+                Some("json") => {}
+                _ => found.push(path),
+            }
+        }
     }
     Ok(found)
 }
 
-/// Nothing is kept of pods that are over and done, once the kubelet has forgotten them too.
+/// No log is kept once it is stored.
 fn await_empty_spool(namespace: &str) -> Result<()> {
     let mut left = Vec::new();
     let waited = eventually(&format!("the spools to let go of {namespace}"), Duration::from_secs(120), || {
