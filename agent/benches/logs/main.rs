@@ -59,6 +59,8 @@ fn main() {
         let figures = child(mode, spool.path(), &sink.url());
         show(mode.name(), &figures);
     }
+    // Theirs, of other machines: not measured here.
+    println!("beside it, as Vector publishes of itself: 10 to 77 MiB/s");
 }
 
 fn child(mode: Mode, directory: &Path, store: &str) -> Figures {
