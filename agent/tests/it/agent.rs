@@ -101,6 +101,16 @@ pub(crate) struct Agent {
 }
 
 impl Agent {
+    /// Last readings of pods that the watcher has taken.
+    pub(crate) fn pod_readings(&self) -> u64 {
+        let families = self.handle.registry().gather();
+        let readings = families.iter().filter(|family| family.name() == "jobmeter_agent_readings_total");
+        let of_pods = readings
+            .flat_map(|family| family.get_metric())
+            .filter(|metric| metric.get_label().iter().any(|label| label.name() == "level" && label.value() == "pod"));
+        of_pods.map(|metric| metric.get_counter().get_value() as u64).sum()
+    }
+
     pub(crate) fn start(config: AgentConfig, uplink: Arc<dyn Uplink>) -> Self {
         Self::with_logs(config, uplink, None)
     }

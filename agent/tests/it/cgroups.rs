@@ -43,9 +43,7 @@ impl Cgroups {
     /// Makes a cgroup (and those above it) in every hierarchy.
     pub(crate) fn make(&self, path: &str) -> PathBuf {
         let path = self.root.join(path);
-        // The watched one last, as whoever makes a cgroup has made all of it before a process is in it.
-        let watched = self.layout.watched();
-        for mount in self.mounts.iter().map(PathBuf::as_path).filter(|mount| *mount != watched).chain([watched]) {
+        for mount in &self.mounts {
             fs::create_dir_all(mount.join(&path)).unwrap();
         }
         if self.layout.version() == Version::V2 {
