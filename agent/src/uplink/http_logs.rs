@@ -102,7 +102,10 @@ async fn etag(response: Response, whose: Whose) -> Result<String, PutError> {
         // A coordinator that is being replaced has no such route; one that has says what it does not find.
         (StatusCode::NOT_FOUND, Whose::Coordinators) if body.is_empty() => Err(busy),
         (StatusCode::NOT_FOUND, Whose::Coordinators) => Err(PutError::Gone { status: number }),
-        (_, Whose::Coordinators) => Err(PutError::Refused { status: number, body }),
+        (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, Whose::Coordinators) => {
+            Err(PutError::Refused { status: number, body })
+        }
+        (_, Whose::Coordinators) => Err(PutError::Declined { status: number, body }),
         (_, Whose::Stores) => Err(PutError::Refused { status: number, body: code_and_message(&body) }),
     }
 }

@@ -28,6 +28,9 @@ pub enum PutError {
     /// 403, and 400 for a URL that expired: a new target may do; a clock that is wrong keeps it so.
     #[error("the store does not accept the target (status {status}): {body}")]
     Refused { status: u16, body: String },
+    /// By the coordinator, and not for who sends it: it concerns this piece.
+    #[error("the coordinator does not take the piece (status {status}): {body}")]
+    Declined { status: u16, body: String },
     #[error("the store asks to come later (status {status})")]
     Busy { status: u16, retry_after: Option<Duration> },
     #[error("the store gave no ETag")]
@@ -43,6 +46,7 @@ impl PutError {
         match self {
             Self::Unreachable(_) => "unreachable",
             Self::Refused { .. } => "refused",
+            Self::Declined { .. } => "declined",
             Self::Busy { .. } => "busy",
             Self::NoEtag => "no_etag",
             Self::Gone { .. } => "gone",

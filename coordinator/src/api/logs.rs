@@ -128,6 +128,8 @@ pub(super) async fn put(
 fn length(headers: &HeaderMap) -> Result<u64, ApiError> {
     let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     match length {
+        // Clients send none with a body that they know to be empty (RFC 9112, 6.3: then it is).
+        None if !headers.contains_key(header::TRANSFER_ENCODING) && !headers.contains_key(header::CONTENT_LENGTH) => Ok(0),
         None => Err(ApiError::new(StatusCode::LENGTH_REQUIRED, "a piece needs a Content-Length").about("Content-Length")),
         Some(length) if length > MAX_PIECE => {
             let why = format!("a piece of {length} bytes; {MAX_PIECE} are the most");

@@ -65,7 +65,7 @@ impl Trouble {
                 UplinkError::Refused { .. } | UplinkError::TooLarge | UplinkError::Answer(_) => Cure::Wait,
                 _ => Cure::Away,
             },
-            Self::Put { source: PutError::Gone { .. } | PutError::NoEtag, .. } => Cure::Wait,
+            Self::Put { source: PutError::Gone { .. } | PutError::Declined { .. } | PutError::NoEtag, .. } => Cure::Wait,
             Self::Put { .. } => Cure::Away,
             _ => Cure::Wait,
         }
@@ -107,5 +107,18 @@ impl Trouble {
     /// Normal life: it is counted, not complained of.
     pub(super) fn is_expected(&self) -> bool {
         matches!(self, Self::Later { .. } | Self::Larger)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One empty log that a coordinator would not take once held up all others.
+    #[test]
+    fn a_piece_that_the_coordinator_declines_holds_up_no_other_log() {
+        let put = |source| Trouble::Put { number: 1, source };
+        assert_eq!(put(PutError::Declined { status: 411, body: String::new() }).cure(), Cure::Wait);
+        assert_eq!(put(PutError::Refused { status: 403, body: String::new() }).cure(), Cure::Away);
     }
 }

@@ -75,7 +75,7 @@ fn not_put(error: LogError) -> PutError {
     match error.status.as_u16() {
         status @ (404 | 410) => PutError::Gone { status },
         status @ (429 | 500..=599) => PutError::Busy { status, retry_after: wait(&error) },
-        status => PutError::Refused { status, body: error.body.error },
+        status => PutError::Declined { status, body: error.body.error },
     }
 }
 

@@ -195,6 +195,17 @@ async fn an_agent_without_a_token_or_of_another_node_gets_nothing() {
     assert_eq!(stranger.send().await.unwrap().status(), 401);
 }
 
+/// A client that knows its body to be empty need not send a `Content-Length`, and hyper does not.
+#[tokio::test]
+async fn the_log_of_a_container_that_printed_nothing_passes_through_the_coordinator() {
+    let data = tempfile::tempdir().unwrap();
+    let coordinator = start(data.path()).await;
+    closed(&coordinator, 1).await;
+    let key = upload(&coordinator, &log_of(1, "main", 0), "").await;
+    assert_eq!(text_of(data.path(), &key), "");
+    assert_eq!(reference(&coordinator, 1, "main", 0, "complete").await.bytes, 0);
+}
+
 #[tokio::test]
 async fn a_piece_needs_its_length_its_digest_and_a_bearable_size() {
     let data = tempfile::tempdir().unwrap();

@@ -19,8 +19,6 @@ use crate::jobs;
 const MIB: u64 = 1 << 20;
 /// As in `tests/manifests/small-spool`.
 const SPOOL: u64 = 64 * MIB;
-/// A rotated file is as large as the kubelet lets it grow, and one is linked before its size is known.
-const SLACK: u64 = 32 * MIB;
 const PODS: usize = 6;
 const EACH: u64 = 24 * MIB;
 const LATER: Duration = Duration::from_secs(300);
@@ -33,6 +31,11 @@ impl<'a> SmallSpool<'a> {
     fn install(cluster: &'a Cluster) -> Result<Self> {
         let guard = Self(cluster);
         cluster.kubectl(["apply", "-k", concat!(env!("CARGO_MANIFEST_DIR"), "/manifests/small-spool")])?;
+        // Else the old pod might be made anew.
+        eventually("the DaemonSet's controller to see the change", Duration::from_secs(60), || {
+            let set = cluster.get(&["daemonset", "-n", "jobmeter-agent", "jobmeter-agent"])?;
+            Ok((set["status"]["observedGeneration"] == set["metadata"]["generation"]).then_some(()))
+        })?;
         let old = agent_pod(cluster, "node-a")?;
         cluster.kubectl(["delete", "pod", "-n", "jobmeter-agent", &old])?;
         eventually("the agent of node-a to be replaced", Duration::from_secs(90), || {
@@ -66,25 +69,18 @@ fn what_a_full_spool_gives_up_is_said_and_the_disk_is_not_filled() -> Result<()>
     let name = namespace.name.as_str();
     let _small = SmallSpool::install(&cluster)?;
     store.stop()?;
-    let mut most = 0;
     let outcome = (0..PODS).try_for_each(|number| {
         let seed = format!("large-{number}");
         let mut job = jobs::job(name, &seed, json!([babbling(&[&seed, &EACH.to_string()])]));
         job["spec"]["template"]["spec"]["affinity"] = jobs::on_nodes(&["node-a"]);
         cluster.apply(&job)?;
         cluster.kubectl(["wait", "-n", name, "--for=condition=complete", "--timeout=120s", &format!("job/{seed}")])?;
-        // The spool alone holds it then, and it is all there is on the disk.
-        cluster.kubectl(["delete", "-n", name, &format!("job/{seed}")])?;
-        most = most.max(held()?);
-        anyhow::Ok(())
+        cluster.kubectl(["delete", "-n", name, &format!("job/{seed}")]).map(drop)
     });
-    let settled = outcome.and_then(|()| {
-        eventually("the spool to settle within its bounds", Duration::from_secs(60), || Ok((held()? <= SPOOL).then_some(())))
-    });
+    let settled = outcome.and_then(|()| settle(name));
     store.start()?;
-    settled.with_context(|| format!("{} MiB were held", most / MIB))?;
-    println!("{} MiB printed, {} MiB held at most where {} MiB are allowed", PODS as u64 * EACH / MIB, most / MIB, SPOOL / MIB);
-    ensure!(most <= SPOOL + EACH + SLACK, "{} MiB were held", most / MIB);
+    let held = settled?;
+    println!("{} MiB printed, {} MiB held where {} MiB are allowed", PODS as u64 * EACH / MIB, held / MIB, SPOOL / MIB);
 
     // Every pod has an object and a manifest: whole, cut, or a notice that says why there is none.
     let logs = kept::await_logs(&store.bucket(), name, PODS, LATER)?;
@@ -115,6 +111,24 @@ fn what_a_full_spool_gives_up_is_said_and_the_disk_is_not_filled() -> Result<()>
     // Two of them fit beyond doubt, and six cannot.
     ensure!(whole >= 2 && cut >= 1, "{whole} whole, {cut} cut");
     Ok(())
+}
+
+/// Waits until the kubelet has let go of the pods' logs (it collects garbage once a minute), and the spool of what is too much.
+/// What it holds then, it holds alone.
+fn settle(namespace: &str) -> Result<u64> {
+    let log = std::env::var("JOBMETER_RIG_LOG_A").context("JOBMETER_RIG_LOG_A")?;
+    let pods = PathBuf::from(log).join("pods");
+    let own = format!("{namespace}_");
+    eventually("the kubelet to remove the pods' logs", Duration::from_secs(240), || {
+        let names = std::fs::read_dir(&pods)?.flatten().map(|entry| entry.file_name());
+        let left = names.filter(|name| name.to_string_lossy().starts_with(&own)).count();
+        Ok((left == 0).then_some(()))
+    })?;
+    let within = eventually("the spool to be within its bounds", Duration::from_secs(30), || {
+        let held = held()?;
+        Ok((held <= SPOOL).then_some(held))
+    });
+    within.with_context(|| format!("{} MiB are held", held().unwrap_or_default() / MIB))
 }
 
 /// Bytes of the disk that the spool of node-a alone holds: what the kubelet has, too, costs nothing.
