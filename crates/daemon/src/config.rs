@@ -13,6 +13,7 @@ use serde_saphyr::{MessageFormatter, UserMessageFormatter};
 
 pub use duration::{DurationError, HumanDuration};
 pub use problems::{Invalid, Problems};
+pub use serde_saphyr::Spanned;
 pub use size::{HumanSize, SizeError};
 
 #[derive(Debug, thiserror::Error)]

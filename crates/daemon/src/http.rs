@@ -6,6 +6,8 @@
 mod accept;
 
 use std::error::Error;
+use std::future::ready;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +20,7 @@ use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
@@ -44,6 +47,21 @@ impl Default for ServeOptions {
 
 /// Handlers can extract `ConnectInfo<SocketAddr>`. A handler that panics loses its connection, nothing else.
 pub async fn serve(listener: TcpListener, router: Router, options: ServeOptions, token: CancellationToken) -> anyhow::Result<()> {
+    serve_over(listener, |stream| ready(Ok(stream)), router, options, token).await
+}
+
+/// As [`serve`], over what `handshake` makes of each connection: TLS, for instance. It has as long as the head of a request.
+pub async fn serve_over<S, F>(
+    listener: TcpListener,
+    handshake: impl Fn(TcpStream) -> F,
+    router: Router,
+    options: ServeOptions,
+    token: CancellationToken,
+) -> anyhow::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    F: Future<Output = io::Result<S>> + Send + 'static,
+{
     let mut accept = Accept::new(&listener, Arc::new(Semaphore::new(options.max_connections)));
     let mut connections = JoinSet::new();
     let graceful = GracefulShutdown::new();
@@ -67,10 +85,20 @@ pub async fn serve(listener: TcpListener, router: Router, options: ServeOptions,
             request.extensions_mut().insert(ConnectInfo(peer));
             router.call(request)
         });
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+        let (http, watcher, token) = (http.clone(), graceful.watcher(), token.clone());
+        let handshake = tokio::time::timeout(options.header_read_timeout, handshake(stream));
         let connection = async move {
-            if let Err(error) = connection.await {
-                debug!(%peer, error = &error as &dyn Error, "connection ended early");
+            // No request is under way yet that a shutdown would have to wait for.
+            let stream = tokio::select! {
+                () = token.cancelled() => return,
+                stream = handshake => stream.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())),
+            };
+            let ended = match stream {
+                Ok(stream) => watcher.watch(http.serve_connection(TokioIo::new(stream), service)).await.map_err(Into::into),
+                Err(error) => Err::<(), Box<dyn Error + Send + Sync>>(error.into()),
+            };
+            if let Err(error) = ended {
+                debug!(%peer, error = error.as_ref() as &dyn Error, "connection ended early");
             }
             drop(slot);
         };

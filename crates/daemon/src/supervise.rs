@@ -31,6 +31,9 @@ pub struct Supervisor {
     tasks: Tasks,
     spawner: Spawner,
     waiting: mpsc::Receiver<Task>,
+    signals_seen: u32,
+    /// Why the process is to stop, if that was seen before `run`.
+    stopped: Option<Code>,
     /// A supervisor that is dropped before `run`, because the start failed half-way, still stops what listens to the token.
     stop_on_drop: DropGuard,
 }
@@ -66,6 +69,8 @@ impl Supervisor {
             tasks: Tasks::default(),
             spawner: Spawner { waiting: spawner },
             waiting,
+            signals_seen: 0,
+            stopped: None,
             stop_on_drop: token.clone().drop_guard(),
             token,
         }
@@ -90,12 +95,29 @@ impl Supervisor {
         self.tasks.start(Task::new(name, Lifetime::Finite, task));
     }
 
+    /// Does what comes before [`Self::run`] and may take long, while the tasks that run already are watched. `None`: the process
+    /// is to stop, and the work was dropped; `run` drains the tasks and says why.
+    pub async fn until<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
+        let (None, Ok(signals)) = (self.stopped, &mut self.signals) else { return None };
+        let mut watch = Watch { tasks: &mut self.tasks, signals, signals_seen: self.signals_seen };
+        // Cancel-safe: `until_stop` loses nothing between two rounds, and the work is dropped only when it is not wanted any more.
+        let cause = tokio::select! {
+            biased;
+            cause = watch.until_stop(&self.token, &mut self.waiting) => cause,
+            done = work => return Some(done),
+        };
+        self.signals_seen = watch.signals_seen;
+        self.stopped = Some(cause);
+        self.token.cancel();
+        None
+    }
+
     /// Returns when every task has ended, the grace period is over, or a second signal asked not to wait.
     ///
     /// A task that fails while it is being drained makes the code [`Code::TaskDied`], too: an unwritten journal at shutdown
     /// must not look like a clean stop.
     pub async fn run(self) -> Code {
-        let Self { grace, token, signals, mut tasks, spawner, mut waiting, stop_on_drop } = self;
+        let Self { grace, token, signals, mut tasks, spawner, mut waiting, signals_seen, stopped, stop_on_drop } = self;
         drop(spawner);
         let mut signals = match signals {
             Ok(signals) => signals,
@@ -105,8 +127,11 @@ impl Supervisor {
             }
         };
 
-        let mut watch = Watch { tasks: &mut tasks, signals: &mut signals, signals_seen: 0 };
-        let cause = watch.until_stop(&token, &mut waiting).await;
+        let mut watch = Watch { tasks: &mut tasks, signals: &mut signals, signals_seen };
+        let cause = match stopped {
+            Some(cause) => cause,
+            None => watch.until_stop(&token, &mut waiting).await,
+        };
         drop(stop_on_drop);
         // What was not started never will be; let go of what it holds, so that nobody drains in wait for it.
         drop(waiting);

@@ -9,6 +9,7 @@
 mod controller;
 mod job;
 mod pod;
+mod pools;
 
 use std::time::Duration;
 
@@ -16,6 +17,8 @@ use jiff::Timestamp;
 use jobmeter_protocol::ContainerKind;
 
 pub use controller::Controller;
+
+use crate::pool::PoolSettings;
 
 /// What of a Job manifest decides when something starts and ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +39,12 @@ pub struct Plan {
     pub grace: Duration,
     /// Init containers and sidecars first, in the order of the spec.
     pub containers: Vec<ContainerKind>,
+    /// Whose places its pods take, besides the machine's.
+    pub pool: Option<String>,
+    /// Higher ones start first.
+    pub priority: i32,
+    /// Whose share its places are, where a pool shares between namespaces.
+    pub namespace: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +55,7 @@ pub enum Restart {
 
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
-    /// Never more pods at once, all jobs together.
+    /// Never more pods at once, all jobs and pools together.
     pub pool: usize,
     /// Before the first retry; it doubles with each failure. Kubernetes waits 10 s.
     pub backoff_base: Duration,
@@ -76,6 +85,8 @@ pub struct RunKey {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Observation {
+    /// The named pools, instead of those that were. The machine is their only node; what runs goes on.
+    Pools(Vec<PoolSettings>),
     /// Keys must grow.
     Submitted { job: JobKey, plan: Plan },
     /// It ran and exited, or could not be started (which is no success).
@@ -156,16 +167,19 @@ pub enum JobFailure {
 }
 
 /// Pods that a job wants and that do not run, with the reason.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
     pub job: JobKey,
     pub pods: u32,
     pub why: WaitReason,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WaitReason {
+    /// As many run as the machine may at once.
     PoolFull,
+    /// Of the pool that the job names.
+    Pool(crate::pool::WaitReason),
     BackoffUntil(Timestamp),
     Suspended,
     /// As many run as the job allows at once.

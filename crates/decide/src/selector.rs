@@ -39,6 +39,10 @@ impl Selector {
         })
     }
 
+    pub fn requirements(&self) -> &[Requirement] {
+        &self.0
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -77,6 +77,18 @@ impl<'a> At<'a> {
     }
 
     /// A whole number that Kubernetes keeps in 32 (or for seconds 64) bits and that has no meaning below `least`.
+    /// A whole number that may be negative.
+    pub(crate) fn signed(&self, findings: &mut Findings) -> Option<i32> {
+        let number = match &self.node.value {
+            Value::Number(text) => text.parse().ok(),
+            _ => None,
+        };
+        if number.is_none() {
+            return self.wrong(findings, "a whole number between -2147483648 and 2147483647");
+        }
+        number
+    }
+
     pub(crate) fn whole(&self, least: u32, findings: &mut Findings) -> Option<u32> {
         let Value::Number(text) = &self.node.value else {
             return self.wrong(findings, "a whole number");

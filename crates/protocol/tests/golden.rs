@@ -7,7 +7,10 @@
 use jobmeter_protocol::logs::{
     CompleteReply, CompleteRequest, MultipartReply, MultipartRequest, TargetsReply, TargetsRequest, TicketReply, TicketRequest,
 };
-use jobmeter_protocol::{ApiPod, Heartbeat, HeartbeatReply, LogEntry, LogManifest, Page, Record, ReportBatch, ReportReply};
+use jobmeter_protocol::{
+    ApiPod, Heartbeat, HeartbeatReply, LogEntry, LogManifest, Page, PoolDetail, PoolSlot, PoolStatus, Record, ReportBatch,
+    ReportReply,
+};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -60,6 +63,17 @@ fn what_is_told_of_logs_keeps_its_form() {
     same::<Record>(include_str!("golden/record_logs.json"));
     same::<Heartbeat>(include_str!("golden/heartbeat_logs.json"));
     same::<HeartbeatReply>(include_str!("golden/heartbeat_reply_logs.json"));
+}
+
+#[test]
+fn places_of_a_pool_keep_the_form_in_which_they_stand_on_pods() {
+    same::<Vec<PoolSlot>>(include_str!("golden/pool_slots.json"));
+}
+
+#[test]
+fn what_is_told_of_pools_keeps_its_form() {
+    same::<Vec<PoolStatus>>(include_str!("golden/pool_statuses.json"));
+    same::<PoolDetail>(include_str!("golden/pool_detail.json"));
 }
 
 #[test]

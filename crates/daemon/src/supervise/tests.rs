@@ -142,3 +142,23 @@ async fn a_supervisor_dropped_before_it_ran_cancels_its_token() {
     let token = Supervisor::without_signals(GRACE).token();
     assert!(token.is_cancelled());
 }
+
+#[tokio::test(start_paused = true)]
+async fn before_it_runs_a_process_may_wait_for_long_and_still_stops_for_a_signal_or_a_death() {
+    let mut supervisor = Supervisor::without_signals(GRACE);
+    supervisor.spawn("steady", until(supervisor.token()));
+    assert_eq!(supervisor.until(async { 7 }).await, Some(7));
+    supervisor.spawn("short", async { Ok(()) });
+    assert_eq!(supervisor.until(pending::<()>()).await, None);
+    assert_eq!(supervisor.until(async { 7 }).await, None);
+    assert_eq!(supervisor.run().await, Code::TaskDied);
+
+    let (mut supervisor, signals) = with_scripted_signals();
+    supervisor.spawn("stuck", pending());
+    signals.send("SIGTERM").await.unwrap();
+    assert_eq!(supervisor.until(pending::<()>()).await, None);
+    signals.send("SIGTERM").await.unwrap();
+    let begun = Instant::now();
+    assert_eq!(supervisor.run().await, Code::GraceOverrun);
+    assert!(begun.elapsed() < Duration::from_secs(1), "the second signal is the second one");
+}

@@ -1,14 +1,18 @@
-//! All jobs and the pool: first come, first served; a job that cannot use a place leaves it to the next one.
+//! All jobs and the pools: by priority, then first come, first served; a job that cannot use a place leaves it to the next one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
 use super::job::Job;
-use super::{JobKey, Observation, Settings, Step, Waiting};
+use super::pools::{Pools, Verdicts};
+use super::{JobKey, Observation, Settings, Step, Waiting, earlier};
 
 pub struct Controller {
     settings: Settings,
+    pools: Pools,
+    /// When a pool's start rate allows more.
+    wake: Option<Timestamp>,
     /// Those that are not over.
     jobs: BTreeMap<JobKey, Job>,
     /// Of these, those with a pod started: only they have anything to wake for.
@@ -19,12 +23,14 @@ pub struct Controller {
 
 impl Controller {
     pub fn new(settings: Settings) -> Self {
-        Self { settings, jobs: BTreeMap::new(), started: BTreeSet::new(), running: 0, stopping: false }
+        let (jobs, started, pools) = Default::default();
+        Self { settings, pools, wake: None, jobs, started, running: 0, stopping: false }
     }
 
     pub fn observe(&mut self, observation: Observation, now: Timestamp) -> Vec<Step> {
         let mut steps = Vec::new();
         match observation {
+            Observation::Pools(pools) => self.pools.configure(pools),
             Observation::Submitted { job, plan } => {
                 let mut state = Job::new(job, plan);
                 if self.stopping {
@@ -66,12 +72,25 @@ impl Controller {
 
     /// When to observe [`Observation::Woken`] at the latest.
     pub fn next_wake(&self) -> Option<Timestamp> {
-        self.started.iter().filter_map(|key| self.jobs.get(key)).filter_map(Job::next_wake).min()
+        let jobs = self.started.iter().filter_map(|key| self.jobs.get(key)).filter_map(Job::next_wake).min();
+        earlier(jobs, self.wake)
     }
 
     /// Why what does not run does not run.
     pub fn waiting(&self, now: Timestamp) -> Vec<Waiting> {
-        self.jobs.values().flat_map(|job| job.waiting(now)).collect()
+        let mut verdicts = self.verdicts(usize::MAX, now);
+        let waiting = self.jobs.iter().map(|(key, job)| job.waiting(verdicts.why(*key), now).collect::<Vec<_>>());
+        waiting.collect::<Vec<_>>().concat()
+    }
+
+    /// A job that names another one would wait for ever.
+    pub fn has_pool(&self, name: &str) -> bool {
+        self.pools.has(name)
+    }
+
+    /// In the order of names.
+    pub fn pool_names(&self) -> Vec<String> {
+        self.pools.names()
     }
 
     pub fn running(&self) -> usize {
@@ -100,30 +119,34 @@ impl Controller {
     }
 
     fn fill_pool(&mut self, now: Timestamp, steps: &mut Vec<Step>) {
-        if self.running >= self.settings.pool {
+        self.wake = None;
+        let free = self.settings.pool.saturating_sub(self.running);
+        if free == 0 {
             return;
         }
-        let mut touched = Vec::new();
-        for (key, job) in &mut self.jobs {
-            let free = self.settings.pool - self.running;
-            if free == 0 {
-                break;
+        let verdicts = self.verdicts(free, now);
+        self.wake = verdicts.wake;
+        let mut touched = BTreeSet::new();
+        for key in verdicts.admitted {
+            let Some(job) = self.jobs.get_mut(&key) else { continue };
+            job.start_pod(now, steps);
+            self.running += 1;
+            if let Some(pool) = &job.plan().pool {
+                self.pools.started(pool, now);
             }
-            let pods = usize::try_from(job.wanted(now)).unwrap_or(usize::MAX).min(free);
-            for _ in 0..pods {
-                job.start_pod(now, steps);
-            }
-            self.running += pods;
-            if job.has_started() {
-                self.started.insert(*key);
-            }
-            if pods > 0 {
-                touched.push(*key);
-            }
+            self.started.insert(key);
+            touched.insert(key);
         }
         // Their first containers.
         for key in touched {
             self.advance(key, now, steps);
         }
+    }
+
+    /// Who gets one of so many places of the machine, in their order, and why the others wait.
+    fn verdicts(&self, free: usize, now: Timestamp) -> Verdicts {
+        let running = self.started.iter().filter_map(|key| self.jobs.get(key));
+        let wanting = self.jobs.iter().map(|(key, job)| (*key, job.plan(), job.wanted(now))).filter(|(.., pods)| *pods > 0);
+        self.pools.admit(running, wanting, free, now)
     }
 }

@@ -52,8 +52,8 @@ impl Job {
         self.active.len()
     }
 
-    pub(super) fn has_started(&self) -> bool {
-        self.started.is_some()
+    pub(super) fn plan(&self) -> &Plan {
+        &self.plan
     }
 
     /// It will not move unless somebody changes it.
@@ -67,12 +67,13 @@ impl Job {
         if self.retry_at.is_some_and(|at| at > now) { 0 } else { self.startable() }
     }
 
-    pub(super) fn waiting(&self, now: Timestamp) -> impl Iterator<Item = Waiting> {
+    /// `pool`: why those wait that could start.
+    pub(super) fn waiting(&self, pool: WaitReason, now: Timestamp) -> impl Iterator<Item = Waiting> {
         let total = self.missing();
         let startable = self.startable();
         let why = match self.retry_at {
             Some(at) if at > now => WaitReason::BackoffUntil(at),
-            _ => WaitReason::PoolFull,
+            _ => pool,
         };
         let held_back = if self.plan.suspended { WaitReason::Suspended } else { WaitReason::ParallelismReached };
         let job = self.key;

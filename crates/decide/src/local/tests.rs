@@ -8,6 +8,7 @@ use jobmeter_protocol::ContainerKind::{self, Init, Main, Sidecar};
 use proptest::prelude::*;
 
 use super::*;
+use crate::pool::{Order, Requirements, Size, StartRate, WaitReason as Pooled};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -46,6 +47,9 @@ fn plan() -> Plan {
         restart: Restart::Never,
         grace: 30 * SECOND,
         containers: vec![Main],
+        pool: None,
+        priority: 0,
+        namespace: "default".to_owned(),
     }
 }
 
@@ -321,6 +325,77 @@ fn stopping_ends_what_runs_and_what_never_ran() {
     assert_eq!(world.pod_ends(), [PodOutcome::Failed(PodFailure::Interrupted)]);
 }
 
+fn named(name: &str, size: u32) -> PoolSettings {
+    PoolSettings {
+        name: name.to_owned(),
+        size: Size::Places(size),
+        per_node: None,
+        start_rate: None,
+        order: Order::Fifo,
+        nodes: Requirements::default(),
+    }
+}
+
+fn pooled(pool: &str) -> Plan {
+    Plan { pool: Some(pool.to_owned()), ..plan() }
+}
+
+#[test]
+fn a_job_obeys_its_pool_and_leaves_the_machine_to_others() {
+    let mut world = World::new(8, &|_| OK);
+    world.observe(Observation::Pools(vec![named("gpu", 1)]));
+    world.submit(0, Plan { completions: Some(3), parallelism: 3, ..pooled("gpu") });
+    world.submit(1, plan());
+    let full = WaitReason::Pool(Pooled::PoolFull { used: 1, size: 1 });
+    assert_eq!(world.controller.waiting(world.now), [Waiting { job: JobKey(0), pods: 2, why: full }]);
+    world.run();
+    assert_eq!(world.job_ends(), [(1, 1, COMPLETE), (3, 0, COMPLETE)]);
+}
+
+#[test]
+fn a_higher_priority_starts_first_and_fair_share_goes_round_the_namespaces() {
+    let mut world = World::new(1, &|_| OK);
+    for (job, priority) in [(0, 0), (1, 0), (2, 5)] {
+        world.submit(job, Plan { priority, ..plan() });
+    }
+    world.run();
+    assert_eq!(world.job_ends().iter().map(|end| end.1).collect::<Vec<_>>(), [0, 2, 1]);
+    let mut world = World::new(8, &|_| OK);
+    world.observe(Observation::Pools(vec![PoolSettings { order: Order::FairShare, ..named("gpu", 2) }]));
+    for (job, namespace) in [(0, "a"), (1, "a"), (2, "a"), (3, "b")] {
+        world.submit(job, Plan { namespace: namespace.to_owned(), ..pooled("gpu") });
+    }
+    world.run();
+    let started = |(_, step): &(_, Step)| if let Step::StartPod { pod, .. } = step { Some(pod.job.0) } else { None };
+    // The first two places are taken before b has come.
+    assert_eq!(world.log.iter().filter_map(started).collect::<Vec<_>>(), [0, 1, 3, 2]);
+}
+
+#[test]
+fn the_start_rate_of_a_pool_holds_on_one_machine_and_wakes_by_itself() {
+    let mut world = World::new(8, &|_| OK);
+    let rate = StartRate { starts: 2, within: 10 * SECOND };
+    world.observe(Observation::Pools(vec![PoolSettings { start_rate: Some(rate), ..named("gpu", 8) }]));
+    world.submit(0, Plan { completions: Some(5), parallelism: 5, ..pooled("gpu") });
+    world.run();
+    assert_eq!(world.starts().iter().map(|start| start.0).collect::<Vec<_>>(), [0, 0, 10, 10, 20]);
+}
+
+#[test]
+fn a_pool_that_vanishes_holds_its_jobs_and_one_that_comes_back_lets_them_go() {
+    let mut world = World::new(8, &|_| OK);
+    world.observe(Observation::Pools(vec![named("gpu", 0)]));
+    world.submit(0, pooled("gpu"));
+    let why = |world: &World<'_>| world.controller.waiting(world.now)[0].why.clone();
+    assert_eq!(why(&world), WaitReason::Pool(Pooled::Paused));
+    world.observe(Observation::Pools(Vec::new()));
+    assert_eq!(why(&world), WaitReason::Pool(Pooled::NoSuchPool { pool: "gpu".into() }));
+    assert!(!world.controller.has_pool("gpu"));
+    world.observe(Observation::Pools(vec![named("gpu", 1)]));
+    world.run();
+    assert_eq!(world.job_ends(), [(1, 0, COMPLETE)]);
+}
+
 fn any_plan() -> impl Strategy<Value = Plan> {
     let some = |range: std::ops::Range<u64>| proptest::option::of(range.prop_map(Duration::from_secs));
     let kinds = proptest::collection::vec(prop_oneof![Just(Init), Just(Sidecar), Just(Main)], 0..4);
@@ -341,6 +416,7 @@ fn any_plan() -> impl Strategy<Value = Plan> {
                 restart,
                 grace: Duration::from_secs(grace),
                 containers: kinds,
+                ..plan()
             }
         },
     )

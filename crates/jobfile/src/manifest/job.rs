@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jobmeter_decide::local::Plan;
+use jobmeter_protocol::pools::POOL_LABEL;
 
 use super::{not_honoured, pod};
 use crate::findings::Findings;
@@ -19,6 +20,7 @@ pub(super) fn read(metadata: &At<'_>, spec: &At<'_>, findings: &mut Findings) ->
     let named = read_metadata(metadata, findings);
     let planned = read_spec(spec, findings);
     let (Named { name, namespace, labels, annotations }, (plan, pod)) = (named?, planned?);
+    let plan = Plan { namespace: namespace.clone(), ..plan };
     Some(LocalJob { name, namespace, labels, annotations, plan, pod })
 }
 
@@ -77,6 +79,9 @@ fn read_spec(at: &At<'_>, findings: &mut Findings) -> Option<(Plan, crate::job::
         restart: pod.restart,
         grace: pod.grace,
         containers: pod.template.containers.iter().map(|container| container.kind).collect(),
+        pool: pod.template.labels.get(POOL_LABEL).cloned(),
+        priority: pod.priority,
+        namespace: String::new(),
     };
     Some((plan, pod.template))
 }

@@ -19,6 +19,7 @@ pub(super) struct Pod {
     pub(super) restart: Restart,
     pub(super) grace: Duration,
     pub(super) active_deadline: Option<Duration>,
+    pub(super) priority: i32,
 }
 
 pub(super) fn read(template: &At<'_>, findings: &mut Findings) -> Option<Pod> {
@@ -35,12 +36,13 @@ pub(super) fn read(template: &At<'_>, findings: &mut Findings) -> Option<Pod> {
     let restart = fields.require("restartPolicy", findings).and_then(|at| restart(&at, findings));
     let grace = job::seconds(&mut fields, "terminationGracePeriodSeconds", 0, findings).unwrap_or(DEFAULT_GRACE);
     let active_deadline = job::seconds(&mut fields, "activeDeadlineSeconds", 1, findings);
+    let priority = fields.take("priority").and_then(|at| at.signed(findings)).unwrap_or(0);
     let service_account = fields.take("serviceAccountName").and_then(|at| at.text(findings).map(str::to_owned));
     let containers = containers(&mut fields, findings);
     fields.finish(not_honoured::POD_SPEC, findings);
     let service_account = service_account.unwrap_or_else(|| "default".to_owned());
     let template = PodTemplate { labels, annotations, containers: containers?, service_account };
-    Some(Pod { template, restart: restart?, grace, active_deadline })
+    Some(Pod { template, restart: restart?, grace, active_deadline, priority })
 }
 
 fn restart(at: &At<'_>, findings: &mut Findings) -> Option<Restart> {

@@ -1,0 +1,6 @@
+//! The ledger step by step; what goes wrong at random is in `tests/pool_model`.
+
+mod kit;
+mod lists;
+mod nodes;
+mod writes;
