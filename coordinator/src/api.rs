@@ -2,6 +2,7 @@
 //! `error`, and where it helps `subject` and `hint`.
 
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post, put};
 
 use crate::CoordinatorHandle;
@@ -9,14 +10,16 @@ use crate::CoordinatorHandle;
 mod agents;
 pub(crate) mod body;
 pub mod error;
+pub mod follower;
 mod logs;
 mod people;
+mod pools;
 mod watch;
 
 pub(crate) use watch::Watchers;
 
 pub(crate) fn router(coordinator: CoordinatorHandle) -> Router {
-    Router::new()
+    let routes = Router::new()
         .route("/v1/reports", post(agents::reports))
         .route("/v1/nodes/{node}/heartbeat", post(agents::heartbeat))
         .route("/v1/records", get(people::records))
@@ -25,6 +28,8 @@ pub(crate) fn router(coordinator: CoordinatorHandle) -> Router {
         .route("/v1/jobs/{namespace}/{name}", get(people::job))
         .route("/v1/nodes", get(people::nodes))
         .route("/v1/live", get(people::live))
+        .route("/v1/pools", get(pools::pools))
+        .route("/v1/pools/{name}", get(pools::pool))
         .route("/v1/logs", get(logs::read::logs))
         .route("/v1/logs/{namespace}/{pod}", get(logs::read::log))
         .route("/v1/logs/tickets", post(logs::ticket))
@@ -34,5 +39,9 @@ pub(crate) fn router(coordinator: CoordinatorHandle) -> Router {
         .route("/v1/logs/data/{pod_uid}/{container}/{attempt}", put(logs::put))
         .fallback(people::nothing)
         .method_not_allowed_fallback(people::wrong_method)
-        .with_state(coordinator)
+        .with_state(coordinator.clone());
+    match coordinator.follower() {
+        Some(_) => routes.layer(from_fn_with_state(coordinator, follower::layer)),
+        None => routes,
+    }
 }

@@ -7,20 +7,28 @@ use jobmeter_decide::chase::Deadlines;
 use jobmeter_decide::metered::Scope;
 
 use crate::auth::{Readers, Writers};
-use crate::store::{Assembly, Retention};
+use crate::store::{Assembly, Place, Retention};
 use export::{ArchiveConfig, PushgatewayConfig};
 use logs::LogsConfig;
 use objects::ObjectsConfig;
+use pools::PoolsConfig;
+use webhook::WebhookConfig;
 
 pub mod export;
+pub mod leadership;
 pub mod logs;
 pub mod objects;
+pub mod pools;
+pub mod store;
+pub mod webhook;
 pub mod written;
 
 #[derive(Clone, Debug)]
 pub struct CoordinatorConfig {
-    /// The database and its lock; made if it is not there.
+    /// Made if it is not there.
     pub data_dir: PathBuf,
+    /// `None`: [`DATABASE`] in the data directory.
+    pub store: Option<Place>,
     pub scope: Scope,
     /// Cluster name, and what records keep of a pod's metadata.
     pub assembly: Assembly,
@@ -36,6 +44,9 @@ pub struct CoordinatorConfig {
     pub live_logs: Option<PathBuf>,
     pub archive: ArchiveConfig,
     pub pushgateway: Option<PushgatewayConfig>,
+    pub pools: PoolsConfig,
+    /// `None`: nobody asks us what may be created.
+    pub webhook: Option<WebhookConfig>,
 }
 
 /// Name of the database in the data directory.
@@ -55,6 +66,7 @@ impl CoordinatorConfig {
     pub fn standalone(data_dir: &Path) -> Self {
         Self {
             data_dir: data_dir.to_owned(),
+            store: None,
             scope: Scope::default(),
             assembly: Assembly::default(),
             retention: Retention::default(),
@@ -67,9 +79,17 @@ impl CoordinatorConfig {
             live_logs: Some(data_dir.join("pods")),
             archive: ArchiveConfig::default(),
             pushgateway: None,
+            pools: PoolsConfig::default(),
+            webhook: None,
         }
     }
 
+    /// Where records are kept.
+    pub fn place(&self) -> Place {
+        self.store.clone().unwrap_or_else(|| Place::File(self.database()))
+    }
+
+    /// The file of the data directory.
     pub fn database(&self) -> PathBuf {
         self.data_dir.join(DATABASE)
     }

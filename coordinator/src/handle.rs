@@ -1,6 +1,6 @@
 //! What one holds of a running coordinator: the calls of agents and people, typed, and the same over HTTP as a router.
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use jiff::{SignedDuration, Timestamp};
 use jobmeter_daemon::admin::{self, Admin};
@@ -13,6 +13,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, broadcast, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::error::ApiError;
+use crate::api::follower::Follower;
 use crate::api::{self, Watchers};
 use crate::auth::Auth;
 use crate::chase::Wanted;
@@ -22,10 +23,12 @@ use crate::logs::chase::LogsWanted;
 use crate::logs::read::LogReader;
 use crate::metrics::Metrics;
 use crate::nodes::{MAX_LIVE, Nodes, TooManyNodes};
+use crate::pool::{PoolDesk, PoolView};
 use crate::store::{AppliedPod, Retention, Store, StoreError};
 use crate::world::WorldView;
 
 pub(crate) mod logs;
+mod pools;
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -56,6 +59,10 @@ pub(crate) struct Inner {
     pub(crate) deadlines: Deadlines,
     pub(crate) retention: Retention,
     pub(crate) token: CancellationToken,
+    pub(crate) pools: PoolView,
+    /// Until somebody keeps the pools.
+    pub(crate) pool_desk: Mutex<Option<PoolDesk>>,
+    pub(crate) follower: Option<Follower>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -166,6 +173,15 @@ impl CoordinatorHandle {
     /// `/v1` with `/livez`, `/readyz`, `/metrics` and `/status` of this coordinator.
     pub fn router(&self) -> axum::Router {
         admin::router(self.admin()).merge(self.api_router())
+    }
+
+    /// Then only the replica that wrote them can read them.
+    pub(crate) fn logs_are_in_a_directory(&self) -> bool {
+        self.0.log_reader.is_directory()
+    }
+
+    pub(crate) fn follower(&self) -> Option<&Follower> {
+        self.0.follower.as_ref()
     }
 
     pub(crate) fn downgrade(&self) -> WeakHandle {

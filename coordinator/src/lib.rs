@@ -18,15 +18,18 @@ pub mod config;
 pub mod execute;
 pub mod handle;
 pub mod ingest;
+pub mod leadership;
 pub mod logs;
 pub mod metrics;
 pub mod nodes;
 pub mod objects;
+pub mod pool;
 mod process;
 pub mod pushgateway;
 pub mod start;
 pub mod store;
 mod upkeep;
+pub mod webhook;
 pub mod world;
 
 pub use config::CoordinatorConfig;

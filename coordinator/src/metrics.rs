@@ -13,10 +13,12 @@ use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterV
 use crate::store::{Applied, AppliedPod, Committed, Totals};
 use capped::Capped;
 use logs::LogMetrics;
+use pool::PoolMetrics;
 
 mod capped;
 pub(crate) mod levels;
 mod logs;
+pub(crate) mod pool;
 pub mod table;
 
 /// Cheap to clone; all clones count into the same series.
@@ -43,6 +45,7 @@ pub struct Metrics {
     owner_lookups: IntCounterVec,
     pub(crate) watchers_dropped: IntCounter,
     logs: LogMetrics,
+    pool: PoolMetrics,
 }
 
 /// The agent itself saw what it missed.
@@ -77,6 +80,7 @@ impl Metrics {
             owner_lookups: make.counters("jobmeter_coordinator_owner_lookups_total")?,
             watchers_dropped: make.counter("jobmeter_coordinator_watchers_dropped_total")?,
             logs: LogMetrics::register(&make)?,
+            pool: PoolMetrics::register(&make)?,
         };
         metrics.show_zeros();
         Ok(metrics)

@@ -14,13 +14,12 @@ use jobmeter_hostfs::{HostRoot, self_usage};
 use tokio::net::TcpListener;
 
 use crate::config::written::{Args, Written};
-use crate::{PodSource, start};
+use crate::start::replica::{self, Replica};
+use crate::start::{Base, start};
+use crate::{CoordinatorConfig, PodSource};
 
 /// For the connection only; a watch lives longer.
 const CONNECT: Duration = Duration::from_secs(10);
-
-/// Within what the grace leaves of a pod's termination period.
-const CLOSE: Duration = Duration::from_secs(3);
 
 pub fn main() -> ExitCode {
     match exit::parse_args::<Args>() {
@@ -44,20 +43,33 @@ async fn run(args: Args) -> anyhow::Result<Code> {
         tracing::debug!("a TLS provider was installed already");
     }
 
-    let mut supervisor = Supervisor::new(config.grace);
+    let supervisor = Supervisor::new(config.grace);
     let client = client().await?;
     let listener = TcpListener::bind(config.listen).await.with_context(|| format!("failed to listen on {}", config.listen))?;
-    let coordinator =
-        start(config.coordinator, PodSource::Kube(client), &mut supervisor).context("failed to start the coordinator")?;
-    register_process(&coordinator.registry())?;
     tracing::info!(listen = %config.listen, version = env!("CARGO_PKG_VERSION"), "coordinator started");
+    match config.leadership {
+        Some(leadership) => {
+            let base = Base::default();
+            register_process(&base.registry)?;
+            let replica = Replica { config: config.coordinator, leadership, client, base, listener };
+            replica::run(replica, supervisor).await
+        }
+        None => alone(config.coordinator, client, listener, supervisor).await,
+    }
+}
+
+/// It leads without asking: whoever configures it so knows that there is no other.
+async fn alone(
+    config: CoordinatorConfig,
+    client: kube::Client,
+    listener: TcpListener,
+    mut supervisor: Supervisor,
+) -> anyhow::Result<Code> {
+    let coordinator = start(config, PodSource::Kube(client), &mut supervisor).context("failed to start the coordinator")?;
+    register_process(&coordinator.registry())?;
     supervisor.spawn("http", serve(listener, coordinator.router(), ServeOptions::default(), supervisor.token()));
     let code = supervisor.run().await;
-    match tokio::time::timeout(CLOSE, coordinator.store().close()).await {
-        Ok(closed) => closed?,
-        // What was acknowledged is on the disk all the same.
-        Err(_) => tracing::warn!("the record store did not close in time"),
-    }
+    replica::close(coordinator.store()).await?;
     Ok(code)
 }
 

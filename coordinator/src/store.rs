@@ -5,27 +5,36 @@
 //! nor the chase.
 //! What [`Store::apply`] has answered is on the disk.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use jiff::Timestamp;
-use jobmeter_decide::job_view::JobObject;
-use jobmeter_protocol::{ApiPod, Job, JobDetail, LogEntry, LogId, LogQuery, OwnerRef, Page, PodEvidence, Record, RecordQuery};
-use tokio::sync::{mpsc, oneshot};
+use jobmeter_protocol::{ApiPod, Job, JobDetail, LogEntry, LogId, LogQuery, Page, Record, RecordQuery};
+use tokio::sync::{SetOnce, mpsc, oneshot};
 
 mod archive;
+mod books;
 mod change;
 mod cursor;
 mod discarded;
 mod engine;
+mod exchange;
+mod fenced;
 mod filter;
 mod jobs;
+mod labels;
 mod lock;
 pub mod logs;
+mod open;
+mod place;
+mod pods;
+mod postgres;
 mod records;
 mod retention;
 mod row;
 mod schema;
+mod sql;
 mod sqlite;
 mod thread;
 
@@ -33,12 +42,16 @@ pub use archive::Archivable;
 pub use change::{Assembly, Known, StoredPod};
 pub use cursor::CursorError;
 pub use engine::{EngineError, OpenPod, Totals};
+pub use exchange::{Applied, AppliedPod, Change, Committed, OnCommit, StoreError};
+pub use fenced::Fenced;
 pub use filter::{FilterError, RecordFilter};
 pub use lock::LockError;
 use logs::page::LogSelect;
-use logs::{AppliedLog, ExpectedLog, LogChange, LogFilterError, LogRow, LogSubject, LogTotals, WhichPod};
+use logs::{ExpectedLog, LogRow, LogSubject, LogTotals, WhichPod};
+pub use open::OpenError;
+pub use place::Place;
+pub use postgres::{Address, AddressError};
 pub use retention::Retention;
-pub use sqlite::OpenError;
 
 /// Commands that may wait for the writer: about a second of work; beyond it callers wait, and agents keep their reports.
 const WRITE_QUEUE: usize = 256;
@@ -48,149 +61,85 @@ const READ_QUEUE: usize = 64;
 /// Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
-    path: Arc<Path>,
-    writer: Option<mpsc::Sender<thread::Write>>,
+    place: Arc<Place>,
+    /// Unset while it only reads.
+    writer: Arc<SetOnce<mpsc::Sender<thread::Write>>>,
+    fence: fenced::Fence,
+    /// Rows that were left out, of all connections.
+    skipped: Arc<AtomicU64>,
     /// For people, whose queries may scan.
     reader: mpsc::Sender<thread::Read>,
     /// For our own tasks, whose queries are short: a person's scan must not delay the closing of records.
     tasks: mpsc::Sender<thread::Read>,
 }
 
-/// Something that was learned.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Change {
-    /// What the API server says of a pod now. `owners` from the direct one to the top; `None` until they are resolved.
-    Api {
-        pod: Box<ApiPod>,
-        owners: Option<Vec<OwnerRef>>,
-    },
-    /// The pod's object is gone.
-    Vanished {
-        uid: String,
-    },
-    Evidence(Box<PodEvidence>),
-    /// The chase found that no more is to be had.
-    Close {
-        uid: String,
-        ending: jobmeter_decide::chase::Ending,
-    },
-    /// By its chain of owners it is no job: what was kept of it meanwhile goes, and evidence of it is not wanted.
-    Discard {
-        uid: String,
-    },
-    Job(Box<JobObject>),
-    JobGone {
-        uid: String,
-    },
-    Log {
-        log: LogId,
-        change: Box<LogChange>,
-    },
-}
-
-/// What became of one change. It is durable.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Applied {
-    /// All of it was known.
-    Nothing,
-    Job {
-        /// It ended with this change.
-        ended: Option<jobmeter_decide::job_view::JobCondition>,
-    },
-    Pod(Box<AppliedPod>),
-    Log(Box<AppliedLog>),
-    /// What was kept of this pod is deleted.
-    Discarded,
-    /// The change contradicts what is known; nothing was changed.
-    Refused {
-        why: String,
-    },
-    /// What is stored of this pod cannot be read; nothing was changed.
-    Unreadable {
-        uid: String,
-        why: String,
-    },
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub struct AppliedPod {
-    pub record: Record,
-    /// All labels of the pod, not only those that the record keeps.
-    pub labels: std::collections::BTreeMap<String, String>,
-    /// The record was closed with this change.
-    pub closed: Option<jobmeter_decide::chase::Ending>,
-    /// A closed, partial record was replaced: this one stood before.
-    pub amended: Option<Box<Record>>,
-    /// When containers ended of whose end the node told with this change.
-    pub exits: Vec<Timestamp>,
-    /// It came after the record was closed for good: stored, without effect on the record.
-    pub late: bool,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    #[error("failed to read or write the record store {path}")]
-    Engine {
-        path: PathBuf,
-        #[source]
-        source: EngineError,
-    },
-    #[error("the disk of the record store {path} is full")]
-    Full { path: PathBuf },
-    #[error("the record store {path} is closed")]
-    Closed { path: PathBuf },
-    #[error("the record store {path} was opened for reading only")]
-    ReadOnly { path: PathBuf },
-    #[error(transparent)]
-    Query(#[from] FilterError),
-    #[error(transparent)]
-    LogQuery(#[from] LogFilterError),
-}
-
-/// One batch after its commit, or after it could not be committed.
-#[derive(Clone, Copy, Debug)]
-pub struct Committed<'a> {
-    /// Empty where it failed.
-    pub applied: &'a [Applied],
-    pub failed: bool,
-    /// Of the whole group that it was committed with.
-    pub took: std::time::Duration,
-}
-
-/// What happens after each commit, on the writer's thread: it must not block.
-pub type OnCommit = Box<dyn Fn(Committed<'_>) + Send>;
-
 impl Store {
     /// Opens or creates the file, takes its lock, and brings its schema up to date. Blocks for as long as that takes.
     pub fn open(path: &Path, assembly: Assembly, on_commit: OnCommit) -> Result<Self, OpenError> {
-        let lock = lock::Lock::take(path)?;
-        let engine = sqlite::Sqlite::open(path)?;
-        let reader = sqlite::Sqlite::open_read_only(path)?;
-        let tasks = sqlite::Sqlite::open_read_only(path)?.counting_with(&reader);
-        let (write, commands) = mpsc::channel(WRITE_QUEUE);
-        thread::spawn_writer(Box::new(engine), assembly, on_commit, lock, commands).map_err(OpenError::Thread)?;
+        // The writer first: it makes the file.
+        let pen = open::file(path)?;
+        let store = Self::open_read_only(path)?;
+        store.write_with(pen, assembly, on_commit)?;
+        Ok(store)
+    }
+
+    /// For a look from another process, also while the coordinator runs.
+    pub fn open_read_only(path: &Path) -> Result<Self, OpenError> {
+        Self::open_follower(&Place::file(path))
+    }
+
+    /// For a coordinator that does not lead (yet): it reads, and writes once [`Self::lead`] was called. Blocks while it connects.
+    /// A file that is not there is an error: it is made by [`Self::open_leader`], once the Lease is held.
+    pub fn open_follower(place: &Place) -> Result<Self, OpenError> {
+        let skipped = Arc::<AtomicU64>::default();
+        let [reader, tasks] = open::readers(place, &skipped)?;
         Ok(Self {
-            path: path.into(),
-            writer: Some(write),
+            place: Arc::new(place.clone()),
+            writer: Arc::default(),
+            fence: fenced::Fence::default(),
+            skipped,
             reader: Self::reader("store-reader", reader)?,
             tasks: Self::reader("store-tasks", tasks)?,
         })
     }
 
-    /// For a look from another process, also while the coordinator runs.
-    pub fn open_read_only(path: &Path) -> Result<Self, OpenError> {
-        let reader = Self::reader("store-reader", sqlite::Sqlite::open_read_only(path)?)?;
-        Ok(Self { path: path.into(), writer: None, tasks: reader.clone(), reader })
+    /// From now on this store, and every clone of it, writes, in the name of that epoch. Blocks while it connects.
+    /// [`OpenError::Fenced`]: a later epoch has written already, so another coordinator leads.
+    pub fn lead(&self, epoch: u64, assembly: Assembly, on_commit: OnCommit) -> Result<(), OpenError> {
+        self.write_with(open::pen(&self.place, epoch, &self.skipped)?, assembly, on_commit)
     }
 
-    fn reader(name: &str, engine: sqlite::Sqlite) -> Result<mpsc::Sender<thread::Read>, OpenError> {
+    /// Both at once: a file, or a database that only one coordinator uses.
+    pub fn open_leader(place: &Place, epoch: u64, assembly: Assembly, on_commit: OnCommit) -> Result<Self, OpenError> {
+        match place {
+            Place::File(path) => Self::open(path, assembly, on_commit),
+            Place::Postgres(_) => {
+                let store = Self::open_follower(place)?;
+                store.lead(epoch, assembly, on_commit)?;
+                Ok(store)
+            }
+        }
+    }
+
+    fn reader(name: &str, engine: Box<dyn engine::StoreEngine>) -> Result<mpsc::Sender<thread::Read>, OpenError> {
         let (read, queries) = mpsc::channel(READ_QUEUE);
-        thread::spawn_reader(name, Box::new(engine), queries).map_err(OpenError::Thread)?;
+        thread::spawn_reader(name, engine, queries).map_err(OpenError::Thread)?;
         Ok(read)
     }
 
-    pub fn path(&self) -> &Path {
-        &self.path
+    fn write_with(&self, pen: thread::Pen, assembly: Assembly, on_commit: OnCommit) -> Result<(), OpenError> {
+        let (write, commands) = mpsc::channel(WRITE_QUEUE);
+        thread::spawn_writer(pen, assembly, on_commit, self.fence.clone(), commands).map_err(OpenError::Thread)?;
+        self.writer.set(write).map_err(|_| OpenError::Leading { store: self.place.to_string() })
+    }
+
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Another coordinator leads; [`Self::ended`] returns then.
+    pub fn fenced(&self) -> Option<Fenced> {
+        self.fence.get()
     }
 
     /// Finishes what waits, settles the file and gives its lock back. Every clone of this store is closed with it.
@@ -302,16 +251,11 @@ impl Store {
         self.read_for_task(|engine| engine.log_totals()).await
     }
 
-    /// Returns when one of the store's threads has ended, which they do not before every `Store` is dropped.
+    /// Returns when one of the store's threads has ended, which they do not before every `Store` is dropped, unless it broke or
+    /// another coordinator leads ([`Self::fenced`]).
     pub async fn ended(&self) {
-        let writer = async {
-            match &self.writer {
-                Some(writer) => writer.closed().await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
-            () = writer => {}
+            () = async { self.writer.wait().await.closed().await } => {}
             () = self.reader.closed() => {}
             () = self.tasks.closed() => {}
         }
@@ -319,14 +263,14 @@ impl Store {
 
     /// Commands that wait for the writer now.
     pub fn queued(&self) -> usize {
-        self.writer.as_ref().map_or(0, |writer| writer.max_capacity() - writer.capacity())
+        self.writer.get().map_or(0, |writer| writer.max_capacity() - writer.capacity())
     }
 
     async fn write<T>(
         &self,
         command: impl FnOnce(oneshot::Sender<Result<T, EngineError>>) -> thread::Write,
     ) -> Result<T, StoreError> {
-        let writer = self.writer.as_ref().ok_or_else(|| StoreError::ReadOnly { path: self.path.to_path_buf() })?;
+        let writer = self.writer.get().ok_or_else(|| StoreError::ReadOnly { store: self.place.to_string() })?;
         let (reply, answer) = oneshot::channel();
         writer.send(command(reply)).await.map_err(|_| self.closed())?;
         answer.await.map_err(|_| self.closed())?.map_err(|source| self.failed(source))
@@ -358,12 +302,20 @@ impl Store {
     }
 
     fn closed(&self) -> StoreError {
-        StoreError::Closed { path: self.path.to_path_buf() }
+        let store = self.place.to_string();
+        match self.fenced() {
+            Some(Fenced { epoch, found }) => StoreError::Fenced { store, epoch, found },
+            None => StoreError::Closed { store },
+        }
     }
 
     fn failed(&self, source: EngineError) -> StoreError {
-        let path = self.path.to_path_buf();
-        if source.is_full() { StoreError::Full { path } } else { StoreError::Engine { path, source } }
+        let store = self.place.to_string();
+        match source {
+            EngineError::Fenced { epoch, found } => StoreError::Fenced { store, epoch, found },
+            source if source.is_full() => StoreError::Full { store },
+            source => StoreError::Engine { store, source },
+        }
     }
 }
 

@@ -8,11 +8,25 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
-use crate::store::{Retention, Store, StoreError};
+use crate::store::{Fenced, Retention, Store, StoreError};
 
 /// Counting costs a pass over an index.
 const TOTALS_PERIOD: Duration = Duration::from_secs(15);
 const PRUNE_PERIOD: Duration = Duration::from_secs(600);
+
+/// A process whose store is dead answers nothing right.
+pub(crate) async fn guard(store: Store, token: CancellationToken) -> anyhow::Result<()> {
+    // Cancel-safe: `ended` only looks.
+    tokio::select! {
+        () = token.cancelled() => Ok(()),
+        () = store.ended() => match store.fenced() {
+            Some(Fenced { epoch, found }) => {
+                anyhow::bail!("another coordinator leads now: it writes in the name of epoch {found}, this one had {epoch}")
+            }
+            None => anyhow::bail!("a thread of the record store ended"),
+        },
+    }
+}
 
 pub(crate) async fn run(store: Store, retention: Retention, metrics: Metrics, token: CancellationToken) -> anyhow::Result<()> {
     let mut totals = interval(TOTALS_PERIOD);
@@ -20,10 +34,9 @@ pub(crate) async fn run(store: Store, retention: Retention, metrics: Metrics, to
     totals.set_missed_tick_behavior(MissedTickBehavior::Delay);
     prune.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        // Cancel-safe per docs of `tick`; `ended` only looks.
+        // Cancel-safe per docs of `tick`.
         let done = tokio::select! {
             () = token.cancelled() => return Ok(()),
-            () = store.ended() => anyhow::bail!("a thread of the record store ended"),
             _ = totals.tick() => store.totals().await.map(|totals| metrics.totals(totals)),
             _ = prune.tick() => prune_all(&store, retention, &metrics).await,
         };

@@ -2,7 +2,7 @@
 //! that is wrong with it at once.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,13 +10,18 @@ use clap::Parser;
 use jobmeter_daemon::config::{HumanDuration, Invalid, Problems};
 use jobmeter_daemon::logging::LogFormat;
 use jobmeter_decide::chase::Deadlines;
+use jobmeter_decide::gating::Wanted;
 use jobmeter_decide::metered::Scope;
 use jobmeter_decide::record::{Keep, KeptMetadata};
 use serde::{Deserialize, Serialize};
 
 use super::export::{ArchiveWritten, PushgatewayWritten};
+use super::leadership::{LeadershipConfig, LeadershipWritten, Surroundings};
 use super::logs::LogsWritten;
 use super::objects::ObjectStoreWritten;
+use super::pools::PoolsConfig;
+use super::store::StoreWritten;
+use super::webhook::WebhookWritten;
 use super::{CoordinatorConfig, DEADLINES, MAX_SERIES};
 use crate::auth::{Readers, ServiceAccount, Writers};
 use crate::store::{Assembly, Retention};
@@ -43,6 +48,15 @@ pub struct Args {
     /// Log filter, such as `info` or `jobmeter_coordinator=debug`
     #[arg(long, env = "JOBMETER_LOG")]
     pub log: Option<String>,
+    /// Name of this process's pod; its host name by default
+    #[arg(long, env = "POD_NAME", hide = true)]
+    pub pod_name: Option<String>,
+    /// Namespace of this process's pod
+    #[arg(long, env = "POD_NAMESPACE", hide = true)]
+    pub pod_namespace: Option<String>,
+    /// Address of this process's pod
+    #[arg(long, env = "POD_IP", hide = true)]
+    pub pod_ip: Option<IpAddr>,
     /// Read the configuration, say what is wrong with it, and exit
     #[arg(long)]
     pub check_config: bool,
@@ -63,10 +77,17 @@ pub struct Written {
     pub auth: AuthWritten,
     /// Namespaces and owner kinds that get a series of their own on `/metrics`.
     pub max_series: usize,
+    pub store: StoreWritten,
     pub object_store: ObjectStoreWritten,
     pub logs: LogsWritten,
     pub archive: ArchiveWritten,
     pub pushgateway: PushgatewayWritten,
+    /// Where the pools are written; read again when it changes. Absent: there are no pools.
+    pub pools_file: Option<PathBuf>,
+    /// How members of pools are held back: `auto`, `schedulingGates` or `suspend`.
+    pub gating: Wanted,
+    pub webhook: WebhookWritten,
+    pub leadership: LeadershipWritten,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -134,6 +155,8 @@ pub struct Resolved {
     pub log_format: LogFormat,
     pub log_filter: String,
     pub grace: Duration,
+    /// `None`: it leads without asking.
+    pub leadership: Option<LeadershipConfig>,
     pub coordinator: CoordinatorConfig,
 }
 
@@ -151,10 +174,15 @@ impl Default for Written {
             chase: ChaseWritten::default(),
             auth: AuthWritten::default(),
             max_series: MAX_SERIES,
+            store: StoreWritten::default(),
             object_store: ObjectStoreWritten::default(),
             logs: LogsWritten::default(),
             archive: ArchiveWritten::default(),
             pushgateway: PushgatewayWritten::default(),
+            pools_file: None,
+            gating: Wanted::default(),
+            webhook: WebhookWritten::default(),
+            leadership: LeadershipWritten::default(),
         }
     }
 }
@@ -243,10 +271,15 @@ impl Written {
         for namespace in self.meter.namespaces.intersection(&self.meter.excluded_namespaces) {
             problems.add("meter.excludedNamespaces", format_args!("{namespace} is also in meter.namespaces"));
         }
+        let store = self.store.resolve(&mut problems);
         let objects = self.object_store.resolve(&self.data_dir, &mut problems);
         let logs = self.logs.resolve(&mut problems);
         let archive = self.archive.resolve(&mut problems);
         let pushgateway = self.pushgateway.resolve(&mut problems);
+        let pools_file = self.pools_file.filter(|path| !path.as_os_str().is_empty());
+        let surroundings = Surroundings { pod: args.pod_name.clone(), namespace: args.pod_namespace.clone(), ip: args.pod_ip };
+        let webhook = self.webhook.resolve(self.listen, args.pod_namespace.clone(), &mut problems);
+        let leadership = self.leadership.resolve(self.listen, surroundings, &mut problems);
         problems.finish()?;
 
         let keep = |keys: Option<BTreeSet<String>>| keys.map_or(Keep::All, Keep::Only);
@@ -256,8 +289,10 @@ impl Written {
             log_format: self.log.format,
             log_filter: self.log.filter,
             grace: self.grace.0,
+            leadership,
             coordinator: CoordinatorConfig {
                 data_dir: self.data_dir,
+                store,
                 scope: Scope { namespaces: self.meter.namespaces, excluded_namespaces: self.meter.excluded_namespaces, selector },
                 assembly: Assembly { cluster: self.cluster, kept, logs: None },
                 retention: Retention { max_age: self.retention.max_age.0, max_records: self.retention.max_records },
@@ -278,6 +313,8 @@ impl Written {
                 live_logs: None,
                 archive,
                 pushgateway,
+                pools: PoolsConfig { file: pools_file, gating: self.gating },
+                webhook,
             },
         })
     }

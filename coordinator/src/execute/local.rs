@@ -29,6 +29,7 @@ use futures::future::BoxFuture;
 use jiff::Timestamp;
 use jobmeter_daemon::supervise::Supervisor;
 use jobmeter_decide::local::{JobOutcome, PodOutcome, Settings, WaitReason};
+use jobmeter_decide::pool::PoolSettings;
 use jobmeter_hostfs::own_tree::OwnTree;
 use jobmeter_jobfile::LocalJob;
 use jobmeter_protocol::{ApiPod, ContainerExit, ExitStatus, Resources};
@@ -52,6 +53,8 @@ const EVENTS: usize = 256;
 pub struct LocalOptions {
     pub node: String,
     pub settings: Settings,
+    /// That jobs may name, besides the machine's own total.
+    pub pools: Vec<PoolSettings>,
     /// `<namespace>_<pod>_<uid>/<container>/<attempt>.log` below it, as a kubelet names them. A pod's directory is removed once
     /// the agent says that its logs are stored.
     pub log_root: PathBuf,
@@ -176,8 +179,14 @@ pub enum SubmitError {
     AlreadyExists { namespace: String, name: String },
     #[error("two jobs of the submission are named {namespace}/{name}")]
     NamedTwice { namespace: String, name: String },
+    #[error("job {namespace}/{name} names pool {pool:?}, which is not configured: {}", configured(.known))]
+    NoSuchPool { namespace: String, name: String, pool: String, known: Vec<String> },
     #[error("the executor is stopping")]
     Stopping,
+}
+
+fn configured(pools: &[String]) -> String {
+    if pools.is_empty() { "no pool is".to_owned() } else { format!("there are {}", pools.join(", ")) }
 }
 
 /// A handle on the executor; cheap to clone.

@@ -82,6 +82,10 @@ impl LogReader {
         Self { store, objects, live }
     }
 
+    pub(crate) fn is_directory(&self) -> bool {
+        self.objects.is_directory()
+    }
+
     /// `pod`: name or UID.
     pub async fn find(&self, namespace: &str, pod: &str, query: &LogRead) -> Result<Found, ReadError> {
         let subject = self.subject(namespace, pod, query.uid.as_deref()).await?;

@@ -9,14 +9,17 @@ use prometheus::proto::{Gauge, Metric, MetricFamily, MetricType};
 use super::table;
 
 /// One family: label values (in the order of the table) and the level of each.
-pub(crate) type Samples = Vec<(Vec<&'static str>, f64)>;
-pub(crate) type Read = Box<dyn Fn() -> Samples + Send + Sync>;
+pub(crate) type Samples<L = &'static str> = Vec<(Vec<L>, f64)>;
+pub(crate) type Read<L = &'static str> = Box<dyn Fn() -> Samples<L> + Send + Sync>;
 
-struct Levels {
-    families: Vec<(&'static table::Metric, Desc, Read)>,
+struct Levels<L> {
+    families: Vec<(&'static table::Metric, Desc, Read<L>)>,
 }
 
-pub(crate) fn register(registry: &Registry, levels: Vec<(&str, Read)>) -> Result<(), prometheus::Error> {
+pub(crate) fn register<L: AsRef<str> + 'static>(
+    registry: &Registry,
+    levels: Vec<(&str, Read<L>)>,
+) -> Result<(), prometheus::Error> {
     let families = levels
         .into_iter()
         .map(|(name, read)| {
@@ -28,7 +31,7 @@ pub(crate) fn register(registry: &Registry, levels: Vec<(&str, Read)>) -> Result
     registry.register(Box::new(Levels { families }))
 }
 
-impl Collector for Levels {
+impl<L: AsRef<str>> Collector for Levels<L> {
     fn desc(&self) -> Vec<&Desc> {
         self.families.iter().map(|(_, desc, _)| desc).collect()
     }
@@ -48,7 +51,7 @@ impl Collector for Levels {
     }
 }
 
-fn sample(metric: &table::Metric, values: &[&str], value: f64) -> Metric {
+fn sample(metric: &table::Metric, values: &[impl AsRef<str>], value: f64) -> Metric {
     let mut gauge = Gauge::default();
     gauge.set_value(value);
     let mut sample = Metric::default();

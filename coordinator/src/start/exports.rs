@@ -13,12 +13,24 @@ use crate::objects::Objects;
 use crate::pushgateway::{self, PushMetrics};
 use crate::store::{AppliedPod, Store};
 
+/// Registered also where nothing is exported: the table of metrics promises it.
+pub(super) struct ExportMetrics {
+    archive: ArchiveMetrics,
+    push: PushMetrics,
+}
+
+impl ExportMetrics {
+    pub(super) fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        Ok(Self { archive: ArchiveMetrics::register(registry)?, push: PushMetrics::register(registry)? })
+    }
+}
+
 pub(super) fn start(
     config: &CoordinatorConfig,
     store: &Store,
     objects: &Objects,
     changes: broadcast::Receiver<Arc<AppliedPod>>,
-    registry: &Registry,
+    metrics: ExportMetrics,
     supervisor: &mut Supervisor,
 ) -> Result<(), StartError> {
     let archive = Archive {
@@ -26,15 +38,13 @@ pub(super) fn start(
         objects: objects.clone(),
         config: config.archive,
         cluster: config.assembly.cluster.clone(),
-        metrics: ArchiveMetrics::register(registry)?,
+        metrics: metrics.archive,
     };
     supervisor.spawn("archive", archive.run(supervisor.token()));
-    // Registered also where nothing is pushed: the table of metrics promises it.
-    let metrics = PushMetrics::register(registry)?;
     match &config.pushgateway {
         Some(gateway) => {
             let label = &config.logs.benchmark_label;
-            pushgateway::start(gateway, label, store.clone(), changes, metrics, supervisor).map_err(StartError::Pushgateway)
+            pushgateway::start(gateway, label, store.clone(), changes, metrics.push, supervisor).map_err(StartError::Pushgateway)
         }
         None => Ok(()),
     }

@@ -82,6 +82,17 @@ impl FromStr for Cursor {
     }
 }
 
+impl Cursor {
+    /// The key is of the kind that is sorted by: a database may refuse to compare any other.
+    pub(super) const fn fits(&self) -> bool {
+        match self.sort {
+            SortBy::Finished | SortBy::Started | SortBy::Memory | SortBy::Rss => matches!(self.key, Key::Integer(_)),
+            SortBy::Elapsed | SortBy::Cpu => matches!(self.key, Key::Real(_)),
+            SortBy::Name => matches!(self.key, Key::Text(_)),
+        }
+    }
+}
+
 fn from_hex(hex: &str) -> Option<String> {
     let bytes: Option<Vec<u8>> =
         hex.as_bytes().chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect();

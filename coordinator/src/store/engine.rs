@@ -1,4 +1,4 @@
-//! What a database must be able to do to be the record store. SQLite is the one engine there is.
+//! What a database must be able to do to be the record store: [`super::books`] does it on SQLite and on PostgreSQL.
 //!
 //! Kept narrow on purpose: rows in, rows out, and the queries. Joining, assembling and closing are not its business.
 
@@ -18,7 +18,7 @@ pub(super) trait StoreEngine: Send {
     fn begin(&mut self) -> Result<(), EngineError>;
     /// Durable when it returns.
     fn commit(&mut self) -> Result<(), EngineError>;
-    /// Brings everything into the one file, so that it can be read without a log.
+    /// The last call: nothing is half written any more.
     fn settle(&mut self) -> Result<(), EngineError>;
     fn rollback(&mut self) -> Result<(), EngineError>;
 
@@ -95,13 +95,44 @@ pub enum EngineError {
         #[source]
         source: rusqlite::Error,
     },
+    #[error("failed to {action}")]
+    Postgres {
+        action: &'static str,
+        #[source]
+        source: ::postgres::Error,
+    },
+    /// Whether the server still did what it was told is not known.
+    #[error("lost the connection to the database: failed to {action}")]
+    Lost {
+        action: &'static str,
+        #[source]
+        source: ::postgres::Error,
+    },
+    #[error("the database cannot be reached")]
+    Unreachable {
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// By the epoch that the database knows.
+    #[error(
+        "another coordinator leads now (epoch {found}, this one had {epoch}): nothing was stored, and this one must not write any more"
+    )]
+    Fenced { epoch: u64, found: u64 },
     #[error("what is stored of {subject} cannot be read: {why}")]
     Unreadable { subject: String, why: String },
 }
 
 impl EngineError {
     pub fn is_full(&self) -> bool {
-        matches!(self, Self::Sqlite { source, .. }
-            if source.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull))
+        match self {
+            Self::Sqlite { source, .. } => source.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull),
+            Self::Postgres { source, .. } => source.code() == Some(&::postgres::error::SqlState::DISK_FULL),
+            _ => false,
+        }
+    }
+
+    /// The same once more may succeed.
+    pub(super) const fn is_lost(&self) -> bool {
+        matches!(self, Self::Lost { .. })
     }
 }

@@ -78,6 +78,10 @@ impl Query {
         if let Some(after) = after.as_ref().filter(|after| after.sort != sort) {
             return Err(FilterError::OtherSort { was: sort_name(after.sort), now: sort_name(sort) });
         }
+        if let Some(after) = after.as_ref().filter(|after| !after.fits()) {
+            let why = "its sort key is of another kind";
+            return Err(FilterError::Cursor(CursorError { text: after.to_string(), why }));
+        }
         Ok(Self { filter, states, sort, limit, after })
     }
 }
@@ -153,6 +157,12 @@ mod tests {
         assert_eq!(Query::records(&query).unwrap_err(), FilterError::OtherSort { was: "cpu", now: "name" });
         let query = RecordQuery { sort_by: None, ..query };
         assert_eq!(Query::records(&query).unwrap().sort, SortBy::Cpu);
+    }
+
+    #[test]
+    fn a_page_whose_end_cannot_be_compared_is_refused() {
+        let query = RecordQuery { after: Some("cpu.i1.abc".into()), ..Default::default() };
+        assert!(Query::records(&query).unwrap_err().to_string().contains("another kind"));
     }
 
     #[test]

@@ -4,11 +4,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
 use jobmeter_protocol::{Figure, Method};
-use rusqlite::types::Value;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::engine::EngineError;
+use super::sql::Value;
 
 /// Good until the year 2262.
 pub(super) fn nanoseconds(at: Timestamp) -> i64 {
@@ -85,8 +85,4 @@ pub(super) fn readable<T: DeserializeOwned>(uid: &str, text: &str, skipped: &Ato
 
 pub(super) fn unreadable(subject: &str, why: &dyn std::fmt::Display) -> EngineError {
     EngineError::Unreadable { subject: subject.to_owned(), why: why.to_string() }
-}
-
-pub(super) fn failed(action: &'static str) -> impl FnOnce(rusqlite::Error) -> EngineError {
-    move |source| EngineError::Sqlite { action, source }
 }

@@ -1,11 +1,11 @@
-//! The tables, and the way from each earlier version of them to the present one.
+//! SQLite's tables, and the way from each earlier version of them to the present one.
 //!
 //! `user_version` counts the migrations that were applied. A migration is never changed once it was released.
 
 use rusqlite::Connection;
 
 /// Applied in order; the version of a database is how many it has.
-pub(super) const MIGRATIONS: &[&str] = &[FIRST, LOGS, super::archive::MIGRATION];
+pub(super) const MIGRATIONS: &[&str] = &[FIRST, LOGS, super::archive::SQLITE];
 
 /// From this version on there is a ledger of logs.
 pub(super) const WITH_LOGS: usize = 2;

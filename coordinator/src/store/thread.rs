@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::change::{self, Assembly, PodChange};
 use super::discarded::Discarded;
 use super::engine::{EngineError, StoreEngine};
+use super::fenced::Fence;
 use super::lock::Lock;
 use super::logs::apply as logs;
 use super::{Applied, Change, Committed, OnCommit, Retention};
@@ -61,15 +62,23 @@ impl Read {
     }
 }
 
-/// Ends when every [`super::Store`] is dropped; holds the lock until then.
+/// What the writer works with.
+pub(super) struct Pen {
+    pub(super) engine: Box<dyn StoreEngine>,
+    /// Of a file; a database is fenced.
+    pub(super) lock: Option<Lock>,
+}
+
+/// Ends when every [`super::Store`] is dropped, or when another coordinator leads; holds the lock until then.
 pub(super) fn spawn_writer(
-    engine: Box<dyn StoreEngine>,
+    pen: Pen,
     assembly: Assembly,
     on_commit: OnCommit,
-    lock: Lock,
+    fence: Fence,
     commands: mpsc::Receiver<Write>,
 ) -> std::io::Result<()> {
-    let writer = Writer { engine, assembly, on_commit, discarded: Discarded::default(), _lock: lock };
+    let Pen { engine, lock } = pen;
+    let writer = Writer { engine, assembly, on_commit, discarded: Discarded::default(), fence, _lock: lock };
     spawn("store-writer", move || writer.run(commands))
 }
 
@@ -105,7 +114,8 @@ struct Writer {
     assembly: Assembly,
     on_commit: OnCommit,
     discarded: Discarded,
-    _lock: Lock,
+    fence: Fence,
+    _lock: Option<Lock>,
 }
 
 type Batch = (Vec<Change>, Timestamp, oneshot::Sender<Result<Vec<Applied>, EngineError>>);
@@ -124,21 +134,24 @@ impl Writer {
                         group.push((changes, now, reply));
                     }
                     Write::Prune { retention, now, reply } => {
-                        drop(reply.send(self.prune(retention, now)));
+                        drop(reply.send(self.within(|engine| engine.prune(retention, now))));
                     }
                     Write::PruneLogs { before, objects, reply } => {
-                        drop(reply.send(self.engine.prune_logs(before, objects)));
+                        drop(reply.send(self.within(|engine| engine.prune_logs(before, objects))));
                     }
                     Write::Archived { seq, reply } => {
-                        drop(reply.send(self.engine.archived(seq)));
+                        drop(reply.send(self.within(|engine| engine.archived(seq))));
                     }
                     Write::Close { reply } => closing = Some(reply),
                 }
-                if size < GROUP && closing.is_none() {
+                if size < GROUP && closing.is_none() && !self.fence.is_up() {
                     next = commands.try_recv().ok();
                 }
             }
             self.commit(group);
+            if self.fence.is_up() {
+                return;
+            }
             if let Some(reply) = closing {
                 let settled = self.engine.settle();
                 // The lock and the file are free before the answer is given.
@@ -157,9 +170,13 @@ impl Writer {
             return;
         }
         let begun = Instant::now();
-        let results = match self.transaction(&batches) {
+        let results = match self.once_more(|writer| writer.transaction(&batches)) {
             Ok(applied) => applied.into_iter().map(Ok).collect(),
             Err(err) if batches.len() == 1 => vec![Err(err)],
+            // Nobody could do better on the same database, and each would wait for it anew.
+            Err(EngineError::Fenced { epoch, found }) => {
+                batches.iter().map(|_| Err(EngineError::Fenced { epoch, found })).collect()
+            }
             Err(_) => batches
                 .iter()
                 .map(|batch| self.transaction(std::slice::from_ref(batch)).map(|applied| applied.into_iter().flatten().collect()))
@@ -173,12 +190,25 @@ impl Writer {
     }
 
     fn transaction(&mut self, batches: &[(Vec<Change>, Timestamp)]) -> Result<Vec<Vec<Applied>>, EngineError> {
-        self.engine.begin()?;
+        self.engine.begin().map_err(|err| self.fence.note(err))?;
         let done = batches
             .iter()
             .map(|(changes, now)| changes.iter().map(|change| self.apply(change.clone(), *now)).collect::<Result<Vec<_>, _>>())
-            .collect::<Result<Vec<_>, _>>()
-            .and_then(|applied| self.engine.commit().map(|()| applied));
+            .collect::<Result<Vec<_>, _>>();
+        self.end(done)
+    }
+
+    /// One write of the upkeep.
+    fn within<T>(&mut self, mut write: impl FnMut(&mut dyn StoreEngine) -> Result<T, EngineError>) -> Result<T, EngineError> {
+        self.once_more(|writer| {
+            writer.engine.begin().map_err(|err| writer.fence.note(err))?;
+            let done = write(writer.engine.as_mut());
+            writer.end(done)
+        })
+    }
+
+    fn end<T>(&mut self, done: Result<T, EngineError>) -> Result<T, EngineError> {
+        let done = done.and_then(|done| self.engine.commit().map(|()| done));
         if done.is_err()
             && let Err(err) = self.engine.rollback()
         {
@@ -187,8 +217,15 @@ impl Writer {
         done
     }
 
-    fn prune(&mut self, retention: Retention, now: Timestamp) -> Result<u64, EngineError> {
-        self.engine.prune(retention, now)
+    /// A write whose connection was lost, whatever became of it, is made again: all of them may be repeated.
+    fn once_more<T>(&mut self, mut write: impl FnMut(&mut Self) -> Result<T, EngineError>) -> Result<T, EngineError> {
+        match write(self) {
+            Err(err) if err.is_lost() => {
+                tracing::warn!(error = &err as &dyn std::error::Error, "writing again on a new connection");
+                write(self)
+            }
+            done => done,
+        }
     }
 
     fn apply(&mut self, change: Change, now: Timestamp) -> Result<Applied, EngineError> {

@@ -14,7 +14,15 @@ use jobmeter_decide::example;
 use jobmeter_protocol::Record;
 use prometheus::Registry;
 
-use crate::harness::{Running, api, apply, eventually, open, pod, uid, whole};
+use crate::engines::{Bed, on_each_engine};
+use crate::harness::{Running, api, apply, eventually, pod, uid, whole};
+
+on_each_engine!(
+    closed_records_are_archived_once_and_open_ones_when_they_are_closed,
+    a_record_that_is_amended_later_does_not_overwrite_the_records_that_were_archived_with_it,
+    a_store_that_is_away_costs_no_record,
+    a_directory_gets_no_archive_unless_it_is_asked_for_and_then_all_of_it,
+);
 
 fn archive(store: &Store, data: &Path, directory: bool) -> Archive {
     Archive {
@@ -45,10 +53,9 @@ fn records(file: &Path) -> Vec<Record> {
     String::from_utf8(text).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-#[tokio::test]
-async fn closed_records_are_archived_once_and_open_ones_when_they_are_closed() {
-    let data = tempfile::tempdir().unwrap();
-    let store = open(data.path());
+async fn closed_records_are_archived_once_and_open_ones_when_they_are_closed(bed: &Bed) {
+    let data = &bed.files;
+    let store = bed.open();
     let archive = archive(&store, data.path(), true);
     apply(&store, (1..=3).flat_map(|n| whole(n, "sort")).collect()).await;
     let late = api(pod(4, "sort"), &[example::owner("batch/v1", "Job", "sort")]);
@@ -72,10 +79,9 @@ async fn closed_records_are_archived_once_and_open_ones_when_they_are_closed() {
     assert_eq!(files(data.path(), ".jsonl.zst").len(), 2);
 }
 
-#[tokio::test]
-async fn a_record_that_is_amended_later_does_not_overwrite_the_records_that_were_archived_with_it() {
-    let data = tempfile::tempdir().unwrap();
-    let store = open(data.path());
+async fn a_record_that_is_amended_later_does_not_overwrite_the_records_that_were_archived_with_it(bed: &Bed) {
+    let data = &bed.files;
+    let store = bed.open();
     let archive = archive(&store, data.path(), true);
     // Closed without its readings, and the first of its object.
     let ended = api(pod(1, "sort"), &[example::owner("batch/v1", "Job", "sort")]);
@@ -91,10 +97,9 @@ async fn a_record_that_is_amended_later_does_not_overwrite_the_records_that_were
     assert_eq!(archived.len(), 3);
 }
 
-#[tokio::test]
-async fn a_store_that_is_away_costs_no_record() {
-    let data = tempfile::tempdir().unwrap();
-    let store = open(data.path());
+async fn a_store_that_is_away_costs_no_record(bed: &Bed) {
+    let data = &bed.files;
+    let store = bed.open();
     let archive = archive(&store, data.path(), true);
     // A file where the directory should be.
     std::fs::write(data.path().join("logs"), "").unwrap();
@@ -109,10 +114,9 @@ async fn a_store_that_is_away_costs_no_record() {
     assert_eq!(records(&found[0]).iter().map(|record| record.identity.pod_uid.clone()).collect::<Vec<_>>(), [uid(1), uid(2)]);
 }
 
-#[tokio::test]
-async fn a_directory_gets_no_archive_unless_it_is_asked_for_and_then_all_of_it() {
-    let data = tempfile::tempdir().unwrap();
-    let store = open(data.path());
+async fn a_directory_gets_no_archive_unless_it_is_asked_for_and_then_all_of_it(bed: &Bed) {
+    let data = &bed.files;
+    let store = bed.open();
     apply(&store, whole(1, "sort")).await;
     assert_eq!(archive(&store, data.path(), false).everything().await.unwrap(), 0);
     assert_eq!(archive(&store, data.path(), true).everything().await.unwrap(), 1);

@@ -29,6 +29,11 @@ struct Script {
     answers: BTreeMap<String, (u16, Value)>,
     /// Token → `status` of its review.
     tokens: BTreeMap<String, Value>,
+    /// Path of an object → its collection, and itself; also in the collection's lists.
+    objects: BTreeMap<String, (String, Value)>,
+    /// Path of an object, and the patch, whatever came of it.
+    patches: Vec<(String, Value)>,
+    lose_patch_answers: bool,
     down: bool,
     calls: Vec<String>,
 }
@@ -53,6 +58,28 @@ impl FakeApi {
     /// What the next list has.
     pub(crate) fn set_list(&self, path: &str, objects: Vec<Value>) {
         self.state.lock().unwrap().lists.insert(path.to_owned(), objects);
+    }
+
+    /// An object that can be read, listed and patched. Nobody is told.
+    pub(crate) fn put(&self, collection: &str, path: &str, object: Value) {
+        self.state.lock().unwrap().objects.insert(path.to_owned(), (collection.to_owned(), object));
+    }
+
+    pub(crate) fn remove(&self, path: &str) {
+        self.state.lock().unwrap().objects.remove(path);
+    }
+
+    pub(crate) fn object(&self, path: &str) -> Option<Value> {
+        self.state.lock().unwrap().objects.get(path).map(|(_, object)| object.clone())
+    }
+
+    pub(crate) fn patches(&self) -> Vec<(String, Value)> {
+        self.state.lock().unwrap().patches.clone()
+    }
+
+    /// Patches are done, and their answer is 504.
+    pub(crate) fn lose_patch_answers(&self, lose: bool) {
+        self.state.lock().unwrap().lose_patch_answers = lose;
     }
 
     /// `ADDED`, `MODIFIED` or `DELETED`, to whoever watches now.
@@ -126,7 +153,15 @@ async fn answer(State(api): State<FakeApi>, request: Request) -> Response {
         review["status"] = script.tokens.get(&token).cloned().unwrap_or_else(unknown);
         return (StatusCode::CREATED, Json(review)).into_response();
     }
+    if parts.method == Method::PATCH {
+        return patch(&api, &mut script, &path, &body);
+    }
+    if let Some((_, object)) = script.objects.get(&path) {
+        return Json(object.clone()).into_response();
+    }
     if let Some(objects) = script.lists.get(&path) {
+        let more = script.objects.values().filter(|(collection, _)| *collection == path).map(|(_, object)| object);
+        let objects: Vec<&Value> = objects.iter().chain(more).collect();
         let list = json!({"kind": "List", "apiVersion": "v1", "metadata": {"resourceVersion": "1"}, "items": objects});
         return Json(list).into_response();
     }
@@ -135,6 +170,24 @@ async fn answer(State(api): State<FakeApi>, request: Request) -> Response {
         Some((code, _)) => status(StatusCode::from_u16(*code).unwrap(), "Forbidden"),
         None => status(StatusCode::NOT_FOUND, "NotFound"),
     }
+}
+
+/// As an API server: all of it or nothing, a new version, and whoever watches is told.
+fn patch(api: &FakeApi, script: &mut Script, path: &str, body: &[u8]) -> Response {
+    let operations: Value = serde_json::from_slice(body).unwrap();
+    script.patches.push((path.to_owned(), operations.clone()));
+    let lose = script.lose_patch_answers;
+    let Some((collection, object)) = script.objects.get_mut(path) else {
+        return status(StatusCode::NOT_FOUND, "NotFound");
+    };
+    let operations: json_patch::Patch = serde_json::from_value(operations).unwrap();
+    if json_patch::patch(object, &operations).is_err() {
+        return status(StatusCode::UNPROCESSABLE_ENTITY, "Invalid");
+    }
+    let version: u64 = object["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
+    object["metadata"]["resourceVersion"] = json!((version + 1).to_string());
+    api.send(collection, "MODIFIED", object.clone());
+    if lose { status(StatusCode::GATEWAY_TIMEOUT, "Timeout") } else { Json(object.clone()).into_response() }
 }
 
 fn status(code: StatusCode, reason: &str) -> Response {

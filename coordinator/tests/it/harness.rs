@@ -51,11 +51,16 @@ impl Running {
 
     /// Against an API server, with its token reviews.
     pub(crate) async fn kube(client: kube::Client, data: &Path) -> Self {
+        Self::kube_with(client, data, |_| {}).await
+    }
+
+    pub(crate) async fn kube_with(client: kube::Client, data: &Path, change: impl FnOnce(&mut CoordinatorConfig)) -> Self {
         let mut config = CoordinatorConfig::standalone(data);
         config.writers = Writers::TokenReview {
             audience: "jobmeter-coordinator".to_owned(),
             agents: "jobmeter:jobmeter-agent".parse().unwrap(),
         };
+        change(&mut config);
         Self::start(config, PodSource::Kube(client), None, tempfile::tempdir().unwrap()).await
     }
 

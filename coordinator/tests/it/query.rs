@@ -5,14 +5,26 @@ use jobmeter_decide::example::{self, at, owner};
 use jobmeter_decide::job_view::{JobCondition, JobObject};
 use jobmeter_protocol::{ExitStatus, JobState, PodPhase, Record, RecordQuery, SortBy, Stage};
 
-use crate::harness::{api, apply, evidence, open, pod, uid};
+use crate::engines::{Bed, on_each_engine};
+use crate::harness::{api, apply, evidence, pod, uid};
+
+on_each_engine!(
+    pages_neither_skip_nor_repeat_in_any_order,
+    the_largest_come_first_and_names_by_the_alphabet,
+    conditions_mean_the_same_in_the_database_and_in_memory,
+    a_bad_selector_is_refused_with_its_place,
+    jobs_are_seen_with_all_of_their_pods_and_filtered_by_their_state,
+    a_job_is_shown_with_its_records_and_the_newest_of_a_name_wins,
+    one_run_of_a_cron_job_is_found_by_its_name_and_counted_to_the_cron_job,
+    the_condition_of_a_job_never_goes_back,
+);
 
 const SORTS: [SortBy; 7] =
     [SortBy::Finished, SortBy::Started, SortBy::Elapsed, SortBy::Cpu, SortBy::Memory, SortBy::Rss, SortBy::Name];
 
 /// 30 pods of three jobs, in every state; many of them tie.
-async fn filled(directory: &std::path::Path) -> Store {
-    let store = open(directory);
+async fn filled(bed: &Bed) -> Store {
+    let store = bed.open();
     let mut changes = Vec::new();
     for n in 0..30 {
         let job = ["sort", "merge", "scan"][n % 3];
@@ -68,10 +80,8 @@ fn uids(records: &[Record]) -> Vec<&str> {
     records.iter().map(|record| record.identity.pod_uid.as_str()).collect()
 }
 
-#[tokio::test]
-async fn pages_neither_skip_nor_repeat_in_any_order() {
-    let files = tempfile::tempdir().unwrap();
-    let store = filled(files.path()).await;
+async fn pages_neither_skip_nor_repeat_in_any_order(bed: &Bed) {
+    let store = filled(bed).await;
     for sort in SORTS {
         let whole = all(&store, RecordQuery { sort_by: Some(sort), ..Default::default() }).await;
         assert_eq!(whole.len(), 30);
@@ -82,10 +92,8 @@ async fn pages_neither_skip_nor_repeat_in_any_order() {
     }
 }
 
-#[tokio::test]
-async fn the_largest_come_first_and_names_by_the_alphabet() {
-    let files = tempfile::tempdir().unwrap();
-    let store = filled(files.path()).await;
+async fn the_largest_come_first_and_names_by_the_alphabet(bed: &Bed) {
+    let store = filled(bed).await;
     let sorted = async |sort| all(&store, RecordQuery { sort_by: Some(sort), ..Default::default() }).await;
     let cpu: Vec<_> = sorted(SortBy::Cpu).await.iter().map(|r| r.usage.cpu_seconds.map_or(-1.0, |f| f.value)).collect();
     assert!(cpu.is_sorted_by(|a, b| a >= b), "{cpu:?}");
@@ -100,10 +108,8 @@ async fn the_largest_come_first_and_names_by_the_alphabet() {
     );
 }
 
-#[tokio::test]
-async fn conditions_mean_the_same_in_the_database_and_in_memory() {
-    let files = tempfile::tempdir().unwrap();
-    let store = filled(files.path()).await;
+async fn conditions_mean_the_same_in_the_database_and_in_memory(bed: &Bed) {
+    let store = filled(bed).await;
     let everything = all(&store, RecordQuery::default()).await;
     let text = |text: &str| Some(text.to_owned());
     let queries = [
@@ -133,11 +139,8 @@ async fn conditions_mean_the_same_in_the_database_and_in_memory() {
     }
 }
 
-#[tokio::test]
-async fn a_bad_selector_is_refused_with_its_place() {
-    let files = tempfile::tempdir().unwrap();
-    let error =
-        open(files.path()).records(&RecordQuery { selector: Some("a=b,,".into()), ..Default::default() }).await.unwrap_err();
+async fn a_bad_selector_is_refused_with_its_place(bed: &Bed) {
+    let error = bed.open().records(&RecordQuery { selector: Some("a=b,,".into()), ..Default::default() }).await.unwrap_err();
     assert_eq!(error.to_string(), "label selector \"a=b,,\", at character 5: expected a label key");
 }
 
@@ -152,10 +155,8 @@ fn job(name: &str, condition: JobCondition) -> Change {
     }))
 }
 
-#[tokio::test]
-async fn jobs_are_seen_with_all_of_their_pods_and_filtered_by_their_state() {
-    let files = tempfile::tempdir().unwrap();
-    let store = filled(files.path()).await;
+async fn jobs_are_seen_with_all_of_their_pods_and_filtered_by_their_state(bed: &Bed) {
+    let store = filled(bed).await;
     let waiting = job("waiting", JobCondition::Active);
     apply(&store, vec![job("sort", JobCondition::Complete), job("merge", JobCondition::Active), waiting]).await;
     let jobs = async |query: RecordQuery| store.jobs(&query).await.unwrap().items;
@@ -200,10 +201,8 @@ async fn jobs_are_seen_with_all_of_their_pods_and_filtered_by_their_state() {
     assert_eq!(names(&jobs(RecordQuery { pod: Some("merge-4".into()), ..Default::default() }).await), ["merge"]);
 }
 
-#[tokio::test]
-async fn a_job_is_shown_with_its_records_and_the_newest_of_a_name_wins() {
-    let files = tempfile::tempdir().unwrap();
-    let store = open(files.path());
+async fn a_job_is_shown_with_its_records_and_the_newest_of_a_name_wins(bed: &Bed) {
+    let store = bed.open();
     let mut earlier = pod(1, "sort");
     earlier.created = Some(at(-1000.0));
     let mut owner_before = example::owner("batch/v1", "Job", "sort");
@@ -217,10 +216,8 @@ async fn a_job_is_shown_with_its_records_and_the_newest_of_a_name_wins() {
     assert_eq!(store.job("bench", "nothing").await.unwrap(), None);
 }
 
-#[tokio::test]
-async fn one_run_of_a_cron_job_is_found_by_its_name_and_counted_to_the_cron_job() {
-    let files = tempfile::tempdir().unwrap();
-    let store = open(files.path());
+async fn one_run_of_a_cron_job_is_found_by_its_name_and_counted_to_the_cron_job(bed: &Bed) {
+    let store = bed.open();
     let cron = owner("batch/v1", "CronJob", "nightly");
     let run = |name: &str, condition| {
         let owner = owner("batch/v1", "Job", name);
@@ -260,10 +257,8 @@ async fn one_run_of_a_cron_job_is_found_by_its_name_and_counted_to_the_cron_job(
     }
 }
 
-#[tokio::test]
-async fn the_condition_of_a_job_never_goes_back() {
-    let files = tempfile::tempdir().unwrap();
-    let store = open(files.path());
+async fn the_condition_of_a_job_never_goes_back(bed: &Bed) {
+    let store = bed.open();
     apply(&store, vec![job("sort", JobCondition::Failed), job("sort", JobCondition::Active), job("sort", JobCondition::Failed)])
         .await;
     let jobs = store.jobs(&RecordQuery::default()).await.unwrap().items;

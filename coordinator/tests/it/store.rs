@@ -8,33 +8,47 @@ use jobmeter_coordinator::StoreError;
 use jobmeter_coordinator::store::{Applied, Assembly, Change, LockError, OpenError, Retention, Store};
 use jobmeter_protocol::{Quality, RecordQuery};
 
+use crate::engines::{Bed, on_each_engine};
 use crate::harness::{Running, apply, evidence, open, pod, uid, whole};
 
-#[tokio::test]
-async fn what_was_answered_is_there_after_the_store_was_opened_again() {
-    let files = tempfile::tempdir().unwrap();
-    let store = open(files.path());
+on_each_engine!(
+    a_repeated_report_changes_nothing,
+    who_only_reads_cannot_write,
+    old_records_go_and_open_ones_stay,
+    one_unreadable_row_does_not_stop_the_books_of_the_others,
+    one_unreadable_row_stops_neither_the_world_nor_a_page,
+    a_pod_that_is_no_job_leaves_no_record_and_its_agent_does_not_bring_it_back,
+    a_row_of_a_log_that_cannot_be_read_does_not_stop_the_reports_of_its_pod_and_of_others,
+    what_was_answered_is_there_after_the_store_was_opened_again,
+);
+
+async fn what_was_answered_is_there_after_the_store_was_opened_again(bed: &Bed) {
+    let store = bed.open();
     let applied = apply(&store, whole(1, "sort")).await;
     assert!(matches!(applied.as_slice(), [Applied::Pod(_), Applied::Pod(_)]));
     let before = store.record(&uid(1)).await.unwrap().unwrap();
     assert_eq!(before.quality, Quality::Complete { notes: vec![] });
     // Read while the writer has it open, and after.
-    let path = files.path().join("jobmeter.db");
-    let other = Store::open_read_only(&path).unwrap();
-    assert_eq!(other.record(&uid(1)).await.unwrap().as_ref(), Some(&before));
+    assert_eq!(bed.reader().record(&uid(1)).await.unwrap().as_ref(), Some(&before));
     store.close().await.unwrap();
     assert!(matches!(store.apply(whole(2, "sort"), Timestamp::now()).await, Err(StoreError::Closed { .. })));
-    // Everything is in the one file, which another coordinator may now take.
-    let copy = files.path().join("copy.db");
-    std::fs::copy(&path, &copy).unwrap();
-    assert_eq!(Store::open_read_only(&copy).unwrap().record(&uid(1)).await.unwrap(), Some(before));
-    drop(open(files.path()));
+    assert_eq!(bed.open().record(&uid(1)).await.unwrap(), Some(before));
 }
 
 #[tokio::test]
-async fn a_repeated_report_changes_nothing() {
-    let files = tempfile::tempdir().unwrap();
-    let store = open(files.path());
+async fn a_file_that_was_closed_is_all_there_is() {
+    let bed = Bed::sqlite();
+    let store = bed.open();
+    apply(&store, whole(1, "sort")).await;
+    store.close().await.unwrap();
+    let copy = bed.files.path().join("copy.db");
+    std::fs::copy(bed.file(), &copy).unwrap();
+    assert!(Store::open_read_only(&copy).unwrap().record(&uid(1)).await.unwrap().is_some());
+    drop(bed.open());
+}
+
+async fn a_repeated_report_changes_nothing(bed: &Bed) {
+    let store = bed.open();
     apply(&store, whole(1, "sort")).await;
     assert_eq!(apply(&store, vec![Change::Evidence(Box::new(evidence(1)))]).await, [Applied::Nothing]);
 }
@@ -49,11 +63,9 @@ fn only_one_coordinator_writes_a_file() {
     assert!(second.to_string().contains("another coordinator has the record store open"), "{second}");
 }
 
-#[tokio::test]
-async fn who_only_reads_cannot_write() {
-    let files = tempfile::tempdir().unwrap();
-    drop(open(files.path()));
-    let store = Store::open_read_only(&files.path().join("jobmeter.db")).unwrap();
+async fn who_only_reads_cannot_write(bed: &Bed) {
+    drop(bed.open());
+    let store = bed.reader();
     assert!(matches!(store.apply(whole(1, "sort"), Timestamp::now()).await, Err(StoreError::ReadOnly { .. })));
 }
 
@@ -102,10 +114,8 @@ fn a_store_that_is_not_there_is_not_made_by_a_reader() {
     assert!(!path.exists());
 }
 
-#[tokio::test]
-async fn old_records_go_and_open_ones_stay() {
-    let files = tempfile::tempdir().unwrap();
-    let store = open(files.path());
+async fn old_records_go_and_open_ones_stay(bed: &Bed) {
+    let store = bed.open();
     let mut changes: Vec<Change> = (1..=5).flat_map(|n| whole(n, "sort")).collect();
     let mut running = evidence(6);
     running.stage = jobmeter_protocol::Stage::Running;
@@ -123,26 +133,20 @@ async fn old_records_go_and_open_ones_stay() {
     assert_eq!(store.jobs(&RecordQuery::default()).await.unwrap().items.len(), 1, "the job of deleted records goes with them");
 }
 
-#[tokio::test]
-async fn one_unreadable_row_does_not_stop_the_books_of_the_others() {
-    let files = tempfile::tempdir().unwrap();
-    let store = open(files.path());
+async fn one_unreadable_row_does_not_stop_the_books_of_the_others(bed: &Bed) {
+    let store = bed.open();
     apply(&store, [whole(1, "sort"), whole(2, "sort")].concat()).await;
-    let connection = rusqlite::Connection::open(files.path().join("jobmeter.db")).unwrap();
-    connection.execute("UPDATE pods SET evidence = '{' WHERE uid = ?", [uid(1)]).unwrap();
+    bed.sabotage(&format!("UPDATE pods SET evidence = '{{' WHERE uid = '{}'", uid(1)));
     let applied = apply(&store, vec![Change::Evidence(Box::new(evidence(1))), Change::Evidence(Box::new(evidence(3)))]).await;
     assert!(matches!(&applied[0], Applied::Unreadable { uid: found, .. } if *found == uid(1)), "{applied:?}");
     assert!(matches!(&applied[1], Applied::Pod(_)));
 }
 
-#[tokio::test]
-async fn one_unreadable_row_stops_neither_the_world_nor_a_page() {
-    let files = tempfile::tempdir().unwrap();
-    let store = open(files.path());
+async fn one_unreadable_row_stops_neither_the_world_nor_a_page(bed: &Bed) {
+    let store = bed.open();
     let unresolved = |n| Change::Api { pod: Box::new(pod(n, "sort")), owners: None };
     apply(&store, vec![unresolved(1), unresolved(2)]).await;
-    let connection = rusqlite::Connection::open(files.path().join("jobmeter.db")).unwrap();
-    connection.execute("UPDATE pods SET api = '{', record = '{' WHERE uid = ?", [uid(1)]).unwrap();
+    bed.sabotage(&format!("UPDATE pods SET api = '{{', record = '{{' WHERE uid = '{}'", uid(1)));
     let unresolved = store.unresolved_pods(None).await.unwrap();
     assert_eq!(unresolved.iter().map(|pod| pod.uid.clone()).collect::<Vec<_>>(), [uid(2)]);
     let page = store.records(&RecordQuery::default()).await.unwrap();
@@ -151,10 +155,8 @@ async fn one_unreadable_row_stops_neither_the_world_nor_a_page() {
     assert_eq!(store.totals().await.unwrap().skipped, 0, "each is counted once");
 }
 
-#[tokio::test]
-async fn a_pod_that_is_no_job_leaves_no_record_and_its_agent_does_not_bring_it_back() {
-    let files = tempfile::tempdir().unwrap();
-    let store = open(files.path());
+async fn a_pod_that_is_no_job_leaves_no_record_and_its_agent_does_not_bring_it_back(bed: &Bed) {
+    let store = bed.open();
     apply(&store, vec![Change::Api { pod: Box::new(pod(1, "sort")), owners: None }]).await;
     apply(&store, whole(2, "sort")).await;
     let discard = |n| Change::Discard { uid: uid(n) };
@@ -175,20 +177,20 @@ async fn nobody_else_may_read_the_records() {
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
     let coordinator = Running::local_with(|config, files| config.data_dir = files.join("made/here")).await;
-    let made = coordinator.handle.store().path().parent().unwrap().metadata().unwrap().permissions().mode();
+    let file = std::path::PathBuf::from(coordinator.handle.store().place().to_string());
+    let made = file.parent().unwrap().metadata().unwrap().permissions().mode();
     assert_eq!(made & 0o777, 0o700);
 }
 
-#[tokio::test]
-async fn a_row_of_a_log_that_cannot_be_read_does_not_stop_the_reports_of_its_pod_and_of_others() {
-    let files = tempfile::tempdir().unwrap();
-    open(files.path()).close().await.unwrap();
-    let row = "INSERT INTO logs (pod_uid, container, attempt, namespace, pod, job, key, location, state, object_bytes, asked)
-               VALUES (?, 'main', 0, 'bench', 'sort-1', 'sort', 'a', 'a', 'of a later release', 0, 0)";
-    let connection = rusqlite::Connection::open(files.path().join("jobmeter.db")).unwrap();
-    connection.execute(row, [uid(1)]).unwrap();
-    drop(connection);
-    let store = open(files.path());
+async fn a_row_of_a_log_that_cannot_be_read_does_not_stop_the_reports_of_its_pod_and_of_others(bed: &Bed) {
+    bed.open().close().await.unwrap();
+    let row = format!(
+        "INSERT INTO logs (pod_uid, container, attempt, namespace, pod, job, key, location, state, object_bytes, asked)
+         VALUES ('{}', 'main', 0, 'bench', 'sort-1', 'sort', 'a', 'a', 'of a later release', 0, 0)",
+        uid(1)
+    );
+    bed.sabotage(&row);
+    let store = bed.open();
     let applied = apply(&store, (1..=2).flat_map(|n| whole(n, "sort")).collect()).await;
     assert!(applied.iter().all(|applied| matches!(applied, Applied::Pod(_))), "{applied:?}");
     assert!(store.record(&uid(1)).await.unwrap().is_some() && store.record(&uid(2)).await.unwrap().is_some());

@@ -66,6 +66,7 @@ impl From<SubmitError> for ApiError {
                 Self::new(StatusCode::CONFLICT, text).hint("wait for it to end, or use `generateName`")
             }
             SubmitError::NamedTwice { .. } => Self::new(StatusCode::CONFLICT, text),
+            SubmitError::NoSuchPool { .. } => Self::new(StatusCode::UNPROCESSABLE_ENTITY, text),
             SubmitError::Stopping => Self::new(StatusCode::SERVICE_UNAVAILABLE, text),
         }
     }

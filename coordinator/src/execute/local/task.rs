@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jobmeter_decide::local::{Controller, Ending, JobKey, Observation, PodKey, PodOutcome, RunKey, Step};
 use jobmeter_hostfs::own_tree::Limits;
+use jobmeter_jobfile::JobName;
 use jobmeter_protocol::ContainerExit;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
@@ -65,7 +66,9 @@ pub(super) struct Executor {
 
 impl Executor {
     pub(super) fn new(options: LocalOptions, clock: Clock, spawner: Spawner, outlets: Outlets) -> Self {
-        let controller = Controller::new(options.settings);
+        let mut controller = Controller::new(options.settings);
+        // Nothing was submitted yet, so there is nothing to do about it.
+        controller.observe(Observation::Pools(options.pools.clone()), clock.now());
         let (announce, started) = mpsc::channel(STARTS);
         Self {
             options,
@@ -161,6 +164,15 @@ impl Executor {
     async fn submit(&mut self, jobs: Vec<jobmeter_jobfile::LocalJob>) -> Result<Vec<JobRef>, SubmitError> {
         if self.stopping {
             return Err(SubmitError::Stopping);
+        }
+        for job in &jobs {
+            if let Some(pool) = job.plan.pool.as_deref().filter(|pool| !self.controller.has_pool(pool)) {
+                let name = match &job.name {
+                    JobName::Fixed(name) | JobName::Generated { prefix: name } => name.clone(),
+                };
+                let (namespace, pool, known) = (job.namespace.clone(), pool.to_owned(), self.controller.pool_names());
+                return Err(SubmitError::NoSuchPool { namespace, name, pool, known });
+            }
         }
         let keys = self.jobs.add(jobs, self.clock.now())?;
         let mut names = Vec::with_capacity(keys.len());

@@ -93,6 +93,7 @@ impl Rig {
         let options = LocalOptions {
             node: "here".into(),
             settings: Settings { pool, backoff_base: Duration::from_millis(10), backoff_cap: BACKOFF_CAP },
+            pools: Vec::new(),
             log_root: dir.path().to_owned(),
             cgroups: cgroups.clone(),
             streams: Streams::Log,

@@ -4,15 +4,13 @@ use std::str::FromStr;
 
 use jiff::Timestamp;
 use jobmeter_protocol::{LogEntry, LogQuery, LogState, Page};
-use rusqlite::types::Value;
-use rusqlite::{Connection, params_from_iter};
 
 use super::super::engine::EngineError;
 use super::super::filter::MAX_LIMIT;
-use super::super::records::Sql;
-use super::super::row::{failed, nanoseconds, text, timestamp};
+use super::super::row::{nanoseconds, text, timestamp};
+use super::super::sql::{self, Conditions, Database, Dialect, Value};
 use super::LogRow;
-use super::rows::{COLUMNS, Raw, finish, read};
+use super::rows::{COLUMNS, read};
 
 const DEFAULT_LIMIT: u32 = 200;
 
@@ -98,8 +96,8 @@ impl FromStr for Cursor {
     }
 }
 
-pub(in crate::store) fn page(connection: &Connection, select: &LogSelect) -> Result<Page<LogEntry>, EngineError> {
-    let mut sql = Sql::default();
+pub(in crate::store) fn page(database: &mut dyn Database, select: &LogSelect) -> Result<Page<LogEntry>, EngineError> {
+    let mut sql = Conditions::default();
     let query = &select.query;
     for (column, wanted) in [("l.namespace = ?", &query.namespace), ("l.job = ?", &query.job)] {
         if let Some(wanted) = wanted {
@@ -124,21 +122,30 @@ pub(in crate::store) fn page(connection: &Connection, select: &LogSelect) -> Res
         sql.and("(l.asked < ? OR (l.asked = ? AND (l.pod_uid, l.container, l.attempt) > (?, ?, ?)))", values);
     }
     // An index of times has up to 128 KiB, and a page up to 1,000 logs: whoever reads a log asks for its own row.
-    let columns = COLUMNS.replace("l.content", "json_remove(l.content, '$.times')");
+    let columns = COLUMNS.replace("l.content", without_times(database.dialect()));
     let statement = format!(
         "SELECT {columns} FROM logs l WHERE {} ORDER BY l.asked DESC, l.pod_uid, l.container, l.attempt LIMIT {}",
         sql.conjunction(),
         u64::from(select.limit) + 1,
     );
-    let rows: Result<Vec<Raw>, rusqlite::Error> = connection
-        .prepare_cached(&statement)
-        .and_then(|mut select| select.query_map(params_from_iter(sql.values), read)?.collect());
-    let mut rows = rows.map_err(failed("read a page of logs"))?.into_iter().map(finish).collect::<Result<Vec<_>, _>>()?;
+    let mut rows = sql::all(database, "read a page of logs", &statement, &sql.values, read)?;
     let limit = usize::try_from(select.limit).unwrap_or(usize::MAX);
     let more = rows.len() > limit;
     rows.truncate(limit);
     let next = rows.last().filter(|_| more).map(|row| Cursor::of(row).to_string());
+    rows.iter_mut().filter_map(|row| row.content.as_mut()).for_each(|content| content.times = None);
     Ok(Page { items: rows.iter().map(LogRow::entry).collect(), next })
+}
+
+/// The column `content` without the times of the lines, where the database can take them out.
+const fn without_times(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::Sqlite => "json_remove(l.content, '$.times')",
+        // `jsonb` has no zero byte.
+        Dialect::Postgres => {
+            "CASE WHEN strpos(l.content, '\\u0000') > 0 THEN l.content ELSE (l.content::jsonb - 'times')::text END"
+        }
+    }
 }
 
 #[cfg(test)]

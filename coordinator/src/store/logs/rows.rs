@@ -2,13 +2,12 @@
 
 use jiff::Timestamp;
 use jobmeter_protocol::{ContainerKind, LogId, LogState};
-use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, Row, ToSql, params, params_from_iter};
 
 use super::super::engine::EngineError;
 use super::super::row::{
-    failed, nanoseconds, optional_json, optional_text, parsed, saturated, text, time, timestamp, unreadable, unsigned,
+    nanoseconds, optional_json, optional_text, parsed, saturated, text, time, timestamp, unreadable, unsigned,
 };
+use super::super::sql::{self, Database, Row, Value};
 use super::{ExpectedLog, LogRow, LogSubject, LogTotals, WhichPod};
 
 /// What [`read`] reads, in its order.
@@ -37,7 +36,7 @@ const KINDS: [(ContainerKind, &str); 4] = [
     (ContainerKind::Ephemeral, "ephemeral"),
 ];
 
-pub(in crate::store) fn save(connection: &Connection, row: &LogRow) -> Result<(), EngineError> {
+pub(in crate::store) fn save(database: &mut dyn Database, row: &LogRow) -> Result<(), EngineError> {
     let why = match &row.state {
         LogState::Truncated { why } | LogState::Lost { why } => Some(why.as_str()),
         LogState::Expected | LogState::Complete | LogState::Expired => None,
@@ -65,156 +64,143 @@ pub(in crate::store) fn save(connection: &Connection, row: &LogRow) -> Result<()
         time(row.ended),
         time(row.stored),
     ];
-    let saved = connection.prepare_cached(SAVE).and_then(|mut save| save.execute(params_from_iter(values)));
-    saved.map(drop).map_err(failed("save what is known of a log"))
+    database.execute("save what is known of a log", SAVE, &values).map(drop)
 }
 
-/// A row whose documents are still text.
-pub(super) type Raw = (LogRow, String, Option<String>, Option<String>);
-
-pub(super) fn read(row: &Row<'_>) -> Result<Raw, rusqlite::Error> {
-    let kind: Option<String> = row.get(7)?;
-    let at = |index| row.get::<_, Option<i64>>(index).map(|at| at.map(timestamp));
-    let bytes = |index| row.get::<_, Option<i64>>(index).map(|bytes| bytes.map(unsigned));
-    let read = LogRow {
+pub(super) fn read(row: &mut Row) -> Result<LogRow, EngineError> {
+    let kind = row.optional_text(7)?;
+    let (word, why, content) = (row.text(10)?, row.optional_text(11)?.unwrap_or_default(), row.optional_text(15)?);
+    let key = row.text(8)?;
+    let mut at = |index| row.optional_integer(index).map(|at| at.map(timestamp));
+    let (asked, ended, stored) = (at(16)?, at(17)?, at(18)?);
+    let mut bytes = |index| row.optional_integer(index).map(|bytes| bytes.map(unsigned));
+    let (object_bytes, raw_bytes, times_bytes) = (bytes(12)?, bytes(13)?, bytes(14)?);
+    Ok(LogRow {
         log: LogId {
-            pod_uid: row.get(0)?,
-            container: row.get(1)?,
-            attempt: row.get(2)?,
-            namespace: row.get(3)?,
-            pod: row.get(4)?,
+            pod_uid: row.text(0)?,
+            container: row.text(1)?,
+            attempt: u32::try_from(row.integer(2)?).unwrap_or(u32::MAX),
+            namespace: row.text(3)?,
+            pod: row.text(4)?,
         },
-        job: row.get(5)?,
-        node: row.get(6)?,
+        job: row.text(5)?,
+        node: row.optional_text(6)?,
         kind: KINDS.iter().find(|(_, word)| kind.as_deref() == Some(word)).map(|(kind, _)| *kind),
-        key: row.get(8)?,
-        location: row.get(9)?,
-        state: LogState::Expected,
-        object_bytes: bytes(12)?.unwrap_or_default(),
-        raw_bytes: bytes(13)?,
-        times_bytes: bytes(14)?,
-        content: None,
-        asked: at(16)?.unwrap_or(Timestamp::UNIX_EPOCH),
-        ended: at(17)?,
-        stored: at(18)?,
-    };
-    Ok((read, row.get(10)?, row.get(11)?, row.get(15)?))
+        location: row.text(9)?,
+        state: state(&key, &word, why)?,
+        object_bytes: object_bytes.unwrap_or_default(),
+        raw_bytes,
+        times_bytes,
+        content: content.map(|content| parsed(&key, &content)).transpose()?,
+        key,
+        asked: asked.unwrap_or(Timestamp::UNIX_EPOCH),
+        ended,
+        stored,
+    })
 }
 
-pub(super) fn finish((mut row, word, why, content): Raw) -> Result<LogRow, EngineError> {
-    let why = why.unwrap_or_default();
-    row.state = match word.as_str() {
+fn state(key: &str, word: &str, why: String) -> Result<LogState, EngineError> {
+    Ok(match word {
         "expected" => LogState::Expected,
         "complete" => LogState::Complete,
         "truncated" => LogState::Truncated { why },
         "lost" => LogState::Lost { why },
         "expired" => LogState::Expired,
-        _ => return Err(unreadable(&row.key, &format_args!("unknown state {word:?}"))),
-    };
-    row.content = content.map(|content| parsed(&row.key, &content)).transpose()?;
-    Ok(row)
+        _ => return Err(unreadable(key, &format_args!("unknown state {word:?}"))),
+    })
 }
 
-fn select(connection: &Connection, sql: &str, values: &[&dyn ToSql]) -> Result<Vec<LogRow>, EngineError> {
-    let rows: Result<Vec<Raw>, rusqlite::Error> =
-        connection.prepare_cached(sql).and_then(|mut select| select.query_map(values, read)?.collect());
-    rows.map_err(failed("read what is known of logs"))?.into_iter().map(finish).collect()
+fn select(database: &mut dyn Database, sql: &str, values: &[Value]) -> Result<Vec<LogRow>, EngineError> {
+    sql::all(database, "read what is known of logs", sql, values, read)
 }
 
 /// In the order of containers and attempts.
-pub(in crate::store) fn of_pod(connection: &Connection, uid: &str) -> Result<Vec<LogRow>, EngineError> {
-    select(connection, &format!("SELECT {COLUMNS} FROM logs l WHERE pod_uid = ? ORDER BY container, attempt"), &[&uid])
+pub(in crate::store) fn of_pod(database: &mut dyn Database, uid: &str) -> Result<Vec<LogRow>, EngineError> {
+    select(database, &format!("SELECT {COLUMNS} FROM logs l WHERE pod_uid = ? ORDER BY container, attempt"), &[text(uid)])
 }
 
-pub(in crate::store) fn one(connection: &Connection, log: &LogId) -> Result<Option<LogRow>, EngineError> {
+pub(in crate::store) fn one(database: &mut dyn Database, log: &LogId) -> Result<Option<LogRow>, EngineError> {
     let sql = format!("SELECT {COLUMNS} FROM logs l WHERE pod_uid = ? AND container = ? AND attempt = ?");
-    Ok(select(connection, &sql, &[&log.pod_uid, &log.container, &log.attempt])?.pop())
+    Ok(select(database, &sql, &[text(&log.pod_uid), text(&log.container), Value::Integer(i64::from(log.attempt))])?.pop())
 }
 
-pub(in crate::store) fn taken(connection: &Connection, key: &str) -> Result<bool, EngineError> {
-    let found = connection
-        .prepare_cached("SELECT 1 FROM logs WHERE key = ?")
-        .and_then(|mut select| select.query_row([key], |_| Ok(())).optional());
-    found.map(|found| found.is_some()).map_err(failed("look for a key"))
+pub(in crate::store) fn taken(database: &mut dyn Database, key: &str) -> Result<bool, EngineError> {
+    let found = sql::first(database, "look for a key", "SELECT 1 FROM logs WHERE key = ?", &[text(key)], |_| Ok(()))?;
+    Ok(found.is_some())
 }
 
 /// Oldest first.
-pub(in crate::store) fn expected(connection: &Connection, limit: u32) -> Result<Vec<ExpectedLog>, EngineError> {
+pub(in crate::store) fn expected(database: &mut dyn Database, limit: u32) -> Result<Vec<ExpectedLog>, EngineError> {
     let sql = format!(
         "SELECT {COLUMNS}, CASE WHEN p.state = 'open' THEN NULL ELSE COALESCE(p.ended, l.asked) END
          FROM logs l LEFT JOIN pods p ON p.uid = l.pod_uid WHERE l.state = 'expected' ORDER BY l.asked LIMIT ?"
     );
-    let rows: Result<Vec<(Raw, Option<i64>)>, rusqlite::Error> = connection
-        .prepare_cached(&sql)
-        .and_then(|mut select| select.query_map([limit], |row| Ok((read(row)?, row.get(19)?)))?.collect());
-    let rows = rows.map_err(failed("list the logs that are expected"))?.into_iter();
-    rows.map(|(raw, ended)| Ok(ExpectedLog { row: finish(raw)?, ended: ended.map(timestamp) })).collect()
+    let limit = Value::Integer(i64::from(limit));
+    sql::all(database, "list the logs that are expected", &sql, &[limit], |row| {
+        Ok(ExpectedLog { row: read(row)?, ended: row.optional_integer(19)?.map(timestamp) })
+    })
 }
 
 /// What has an object in the directory, oldest first. What is in a store is its own business, also while the store is not
 /// configured.
-pub(in crate::store) fn oldest(connection: &Connection, limit: u32) -> Result<Vec<LogRow>, EngineError> {
+pub(in crate::store) fn oldest(database: &mut dyn Database, limit: u32) -> Result<Vec<LogRow>, EngineError> {
     let sql = format!(
         "SELECT {COLUMNS} FROM logs l WHERE l.stored IS NOT NULL AND l.state != 'expired' AND {IN_DIRECTORY}
                  ORDER BY l.stored LIMIT ?"
     );
-    select(connection, &sql, &[&limit])
+    select(database, &sql, &[Value::Integer(i64::from(limit))])
 }
 
-pub(in crate::store) fn totals(connection: &Connection) -> Result<LogTotals, EngineError> {
+pub(in crate::store) fn totals(database: &mut dyn Database) -> Result<LogTotals, EngineError> {
     let sql = format!(
         "SELECT (SELECT count(*) FROM logs WHERE state = 'expected'),
-                (SELECT COALESCE(sum(object_bytes + COALESCE(times_bytes, 0)), 0) FROM logs l
+                (SELECT CAST(COALESCE(sum(object_bytes + COALESCE(times_bytes, 0)), 0) AS BIGINT) FROM logs l
                  WHERE stored IS NOT NULL AND state != 'expired' AND {IN_DIRECTORY})"
     );
-    let totals = connection
-        .query_row(&sql, [], |row| Ok(LogTotals { expected: unsigned(row.get(0)?), object_bytes: unsigned(row.get(1)?) }));
-    totals.map_err(failed("count the logs"))
+    let totals = sql::first(database, "count the logs", &sql, &[], |row| {
+        Ok(LogTotals { expected: unsigned(row.integer(0)?), object_bytes: unsigned(row.integer(1)?) })
+    })?;
+    Ok(totals.unwrap_or_default())
 }
 
 /// Rows of pods whose records are gone, once they are older than `before`. Rows with an object stay while `objects` do.
-pub(in crate::store) fn prune(connection: &Connection, before: Timestamp, objects: bool) -> Result<u64, EngineError> {
-    const PRUNE: &str = "DELETE FROM logs WHERE (pod_uid, container, attempt) IN (
-        SELECT l.pod_uid, l.container, l.attempt FROM logs l
-        WHERE COALESCE(l.stored, l.asked) < ?1 AND (NOT ?2 OR l.stored IS NULL OR l.state = 'expired')
-          AND NOT EXISTS (SELECT 1 FROM pods p WHERE p.uid = l.pod_uid) LIMIT 5000)";
-    let deleted = connection.execute(PRUNE, params![nanoseconds(before), objects]);
-    deleted.map(|rows| rows as u64).map_err(failed("delete rows of old logs"))
+pub(in crate::store) fn prune(database: &mut dyn Database, before: Timestamp, objects: bool) -> Result<u64, EngineError> {
+    let which = if objects { "(l.stored IS NULL OR l.state = 'expired')" } else { "TRUE" };
+    let prune = format!(
+        "DELETE FROM logs WHERE (pod_uid, container, attempt) IN (
+            SELECT l.pod_uid, l.container, l.attempt FROM logs l WHERE COALESCE(l.stored, l.asked) < ? AND {which}
+              AND NOT EXISTS (SELECT 1 FROM pods p WHERE p.uid = l.pod_uid) LIMIT 5000)"
+    );
+    database.execute("delete rows of old logs", &prune, &[Value::Integer(nanoseconds(before))])
 }
 
-pub(in crate::store) fn subject(connection: &Connection, pod: &WhichPod) -> Result<Option<LogSubject>, EngineError> {
-    type Columns = (String, Option<String>, bool, bool, bool);
-    let failed_to_find = || failed("look for a pod");
-    let queries: [(&str, Vec<&dyn ToSql>); 2] = match pod {
+pub(in crate::store) fn subject(database: &mut dyn Database, pod: &WhichPod) -> Result<Option<LogSubject>, EngineError> {
+    const FIND: &str = "look for a pod";
+    const POD: &str = "SELECT record, api, api IS NOT NULL AND vanished IS NULL, state != 'open', owners IS NOT NULL
+                       FROM pods WHERE uid = ?";
+    let (queries, values) = match pod {
         WhichPod::Uid(uid) => {
-            [("SELECT uid FROM pods WHERE uid = ?", vec![uid]), ("SELECT pod_uid FROM logs WHERE pod_uid = ? LIMIT 1", vec![uid])]
+            (["SELECT uid FROM pods WHERE uid = ?", "SELECT pod_uid FROM logs WHERE pod_uid = ? LIMIT 1"], vec![text(uid)])
         }
-        WhichPod::Newest { namespace, name } => [
-            (
-                "SELECT uid FROM pods WHERE namespace = ? AND name = ? ORDER BY COALESCE(created, started, recorded) DESC LIMIT 1",
-                vec![namespace, name],
-            ),
-            ("SELECT pod_uid FROM logs WHERE namespace = ? AND pod = ? ORDER BY asked DESC LIMIT 1", vec![namespace, name]),
-        ],
+        WhichPod::Newest { namespace, name } => (
+            [
+                "SELECT uid FROM pods WHERE namespace = ? AND name = ? ORDER BY COALESCE(created, started, recorded) DESC, uid LIMIT 1",
+                "SELECT pod_uid FROM logs WHERE namespace = ? AND pod = ? ORDER BY asked DESC, pod_uid LIMIT 1",
+            ],
+            vec![text(namespace), text(name)],
+        ),
     };
     let mut found: Option<String> = None;
-    for (sql, values) in queries {
+    for sql in queries {
         if found.is_none() {
-            let uid = connection
-                .prepare_cached(sql)
-                .and_then(|mut find| find.query_row(values.as_slice(), |row| row.get(0)).optional());
-            found = uid.map_err(failed_to_find())?;
+            found = sql::first(database, FIND, sql, &values, |row| row.text(0))?;
         }
     }
     let Some(uid) = found else { return Ok(None) };
-    let columns: Option<Columns> = connection
-        .prepare_cached(
-            "SELECT record, api, api IS NOT NULL AND vanished IS NULL, state != 'open', owners IS NOT NULL
-             FROM pods WHERE uid = ?",
-        )
-        .and_then(|mut select| select.query_row([&uid], |row| row.try_into()).optional())
-        .map_err(failed_to_find())?;
-    let rows = of_pod(connection, &uid)?;
+    let columns = sql::first(database, FIND, POD, &[text(&uid)], |row| {
+        Ok((row.text(0)?, row.optional_text(1)?, row.flag(2)?, row.flag(3)?, row.flag(4)?))
+    })?;
+    let rows = of_pod(database, &uid)?;
     Ok(Some(match columns {
         None => LogSubject { uid, record: None, api: None, present: false, closed: true, resolved: true, rows },
         Some((record, api, present, closed, resolved)) => LogSubject {

@@ -4,7 +4,14 @@ use jobmeter_decide::chase::Ending;
 use jobmeter_decide::example;
 
 use super::*;
-use crate::store::change::{Assembly, PodChange, apply};
+use crate::store::books::Books;
+use crate::store::change::{Assembly, PodChange, StoredPod, apply};
+use crate::store::engine::StoreEngine;
+use crate::store::records;
+
+fn books(path: &Path) -> Books<Sqlite> {
+    Books::new(Sqlite::open(path).unwrap(), Default::default())
+}
 
 fn stored(n: usize) -> StoredPod {
     let uid = format!("{n}");
@@ -16,10 +23,10 @@ fn stored(n: usize) -> StoredPod {
 #[test]
 fn a_full_disk_fails_the_transaction_and_leaves_what_was_there() {
     let files = tempfile::tempdir().unwrap();
-    let mut engine = Sqlite::open(&files.path().join("jobmeter.db")).unwrap();
+    let mut engine = books(&files.path().join("jobmeter.db"));
     engine.save_pod(&stored(0)).unwrap();
-    let pages: i64 = engine.connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
-    engine.connection.pragma_update(None, "max_page_count", pages + 2).unwrap();
+    let pages: i64 = engine.database.connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+    engine.database.connection.pragma_update(None, "max_page_count", pages + 2).unwrap();
     engine.begin().unwrap();
     let error = (1..100).find_map(|n| engine.save_pod(&stored(n)).err()).unwrap();
     assert!(error.is_full(), "{error:?}");
@@ -27,7 +34,7 @@ fn a_full_disk_fails_the_transaction_and_leaves_what_was_there() {
     assert!(engine.record("0").unwrap().is_some());
     assert_eq!(engine.record("1").unwrap(), None);
     // Space comes back, and so does the store.
-    engine.connection.pragma_update(None, "max_page_count", 1_000_000).unwrap();
+    engine.database.connection.pragma_update(None, "max_page_count", 1_000_000).unwrap();
     engine.begin().unwrap();
     engine.save_pod(&stored(1)).unwrap();
     engine.commit().unwrap();
@@ -43,8 +50,8 @@ fn every_released_schema_is_brought_up_to_date() {
         schema::MIGRATIONS[..from].iter().for_each(|migration| connection.execute_batch(migration).unwrap());
         connection.pragma_update(None, "user_version", i64::try_from(from).unwrap()).unwrap();
         drop(connection);
-        let mut engine = Sqlite::open(&path).unwrap();
-        assert_eq!(schema::version(&engine.connection).unwrap(), schema::MIGRATIONS.len());
+        let mut engine = books(&path);
+        assert_eq!(schema::version(&engine.database.connection).unwrap(), schema::MIGRATIONS.len());
         engine.save_pod(&stored(1)).unwrap();
         assert_eq!(engine.load_pod("1").unwrap(), Some(stored(1)));
         drop(engine);
@@ -56,11 +63,9 @@ fn every_released_schema_is_brought_up_to_date() {
 fn what_is_acknowledged_is_synced_to_the_disk() {
     let files = tempfile::tempdir().unwrap();
     let engine = Sqlite::open(&files.path().join("jobmeter.db")).unwrap();
-    let pragma = |name: &str| {
-        engine.connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, rusqlite::types::Value>(0)).unwrap()
-    };
-    assert_eq!(pragma("journal_mode"), Value::Text("wal".into()));
-    assert_eq!(pragma("synchronous"), Value::Integer(2), "FULL");
+    let pragma = |name: &str| engine.connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, Column>(0)).unwrap();
+    assert_eq!(pragma("journal_mode"), Column::Text("wal".into()));
+    assert_eq!(pragma("synchronous"), Column::Integer(2), "FULL");
 }
 
 #[test]
@@ -75,8 +80,8 @@ fn counting_and_retention_use_an_index_and_not_the_whole_table() {
     };
     for (sql, expected) in [
         (records::TOTALS, "SCAN pods USING COVERING INDEX pods_quality"),
-        (super::super::retention::AGED, "SEARCH pods USING INDEX pods_closed (<expr><?)"),
-        (super::super::retention::OLDEST, "SCAN pods USING INDEX pods_closed"),
+        (crate::store::retention::AGED, "SEARCH pods USING INDEX pods_closed (<expr><?)"),
+        (crate::store::retention::OLDEST, "SCAN pods USING INDEX pods_closed"),
     ] {
         assert_eq!(plan(sql), expected);
     }
@@ -86,9 +91,9 @@ fn counting_and_retention_use_an_index_and_not_the_whole_table() {
 fn a_file_name_of_any_kind_can_be_opened_as_immutable() {
     let files = tempfile::tempdir().unwrap();
     let path = files.path().join("100% of?it#all.db");
-    let mut engine = Sqlite::open(&path).unwrap();
+    let mut engine = books(&path);
     engine.save_pod(&stored(1)).unwrap();
     drop(engine);
-    let mut engine = Sqlite::read_only(&path, immutable(&path)).unwrap();
+    let mut engine = Books::new(Sqlite::read_only(&path, immutable(&path)).unwrap(), Default::default());
     assert!(engine.record("1").unwrap().is_some());
 }

@@ -1,0 +1,121 @@
+//! What a replica answers that does not lead: reads of the store and of stored logs by itself, all else by asking the leader.
+//!
+//! Input: requests, and who leads ([`Standing`]). Output: the leader's answers, byte for byte and as they come; without a leader
+//! 503 and the reason. Nothing is tried twice: whoever asks knows whether that is right.
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::error::ApiError;
+use crate::CoordinatorHandle;
+use crate::leadership::Standing;
+use proxy::Proxy;
+
+mod headers;
+mod proxy;
+
+/// Names the replica that passed a request on. A second one does not pass it on again.
+pub const PASSED_ON: HeaderName = HeaderName::from_static("x-jobmeter-passed-on-by");
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Follower {
+    standing: watch::Receiver<Standing>,
+    proxy: Proxy,
+}
+
+impl Follower {
+    /// `identity` is this replica's. The token ends what is being passed on.
+    pub fn new(standing: watch::Receiver<Standing>, identity: &str, token: CancellationToken) -> Result<Self, reqwest::Error> {
+        // An identity is `<pod>_<uuid>`: visible ASCII.
+        let name = HeaderValue::from_str(identity).unwrap_or(HeaderValue::from_static("another"));
+        Ok(Self { proxy: Proxy::new(name, standing.clone(), token)?, standing })
+    }
+
+    /// `/v1` of a replica that has no store: the leader answers everything.
+    pub fn router(&self) -> Router {
+        Router::new().fallback(pass_on).with_state(self.clone())
+    }
+
+    fn leads(&self) -> bool {
+        matches!(*self.standing.borrow(), Standing::Leading { .. })
+    }
+
+    async fn pass_on(&self, request: Request) -> Response {
+        if request.headers().contains_key(PASSED_ON) {
+            let error = ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "the coordinator that was asked does not lead any more");
+            return error.hint("the replicas are changing places; ask again").later().into_response();
+        }
+        let standing = self.standing.borrow().clone();
+        let Some(leader) = standing.leader() else {
+            let why = match &standing {
+                // Before its store is open.
+                Standing::Leading { .. } => "this coordinator has just begun to lead and is not ready yet".to_owned(),
+                following => format!("no coordinator leads now: {following}"),
+            };
+            return ApiError::new(StatusCode::SERVICE_UNAVAILABLE, why).later().into_response();
+        };
+        self.proxy.pass_on(leader, request).await.unwrap_or_else(IntoResponse::into_response)
+    }
+}
+
+/// Before the routes of a replica with a store.
+pub(super) async fn layer(State(coordinator): State<CoordinatorHandle>, request: Request, next: Next) -> Response {
+    let Some(follower) = coordinator.follower().filter(|follower| !follower.leads()) else { return next.run(request).await };
+    let logs_are_here = !coordinator.logs_are_in_a_directory();
+    if answered_here(&request, logs_are_here) { next.run(request).await } else { follower.pass_on(request).await }
+}
+
+/// `logs_are_here`: their objects can be read by every replica.
+fn answered_here(request: &Request, logs_are_here: bool) -> bool {
+    let path = request.uri().path();
+    if path != "/v1" && !path.starts_with("/v1/") {
+        return true;
+    }
+    let below = |collection: &str| path.strip_prefix(collection).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let read = matches!(*request.method(), Method::GET | Method::HEAD);
+    // What is written is told where it is written.
+    let watches = request.uri().query().is_some_and(|query| query.split('&').any(|part| part.starts_with("watch")));
+    read && !watches && (below("/v1/records") || below("/v1/jobs") || path == "/v1/logs" || (below("/v1/logs") && logs_are_here))
+}
+
+async fn pass_on(State(follower): State<Follower>, request: Request) -> Response {
+    follower.pass_on(request).await
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+
+    use super::*;
+
+    fn here(method: Method, uri: &str, logs_are_here: bool) -> bool {
+        answered_here(&Request::builder().method(method).uri(uri).body(Body::empty()).unwrap(), logs_are_here)
+    }
+
+    #[test]
+    fn a_follower_answers_what_the_shared_store_knows_and_nothing_that_the_leader_alone_knows() {
+        for uri in
+            ["/v1/records?limit=2", "/v1/records/abc", "/v1/jobs", "/v1/jobs/bench/sort", "/v1/logs?pod=x", "/v1/logs/bench/p"]
+        {
+            assert!(here(Method::GET, uri, true), "{uri}");
+            assert!(!here(Method::POST, uri, true), "{uri}");
+        }
+        for uri in ["/v1/nodes", "/v1/live", "/v1/pools", "/v1/recordsets", "/v1/records?watch", "/v1/records?limit=1&watch=true"]
+        {
+            assert!(!here(Method::GET, uri, true), "{uri}");
+        }
+        assert!(here(Method::GET, "/favicon.ico", true));
+    }
+
+    #[test]
+    fn logs_in_the_leaders_own_directory_are_the_leaders_to_read() {
+        assert!(here(Method::GET, "/v1/logs", false));
+        assert!(!here(Method::GET, "/v1/logs/bench/p", false));
+    }
+}

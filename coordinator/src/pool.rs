@@ -1,0 +1,93 @@
+//! The pool task: keeps the [`Ledger`](jobmeter_decide::pool::Ledger) in step with the cluster and does its steps.
+//!
+//! ```text
+//! watches, pools file ─▶ Observation ─▶ ledger ─▶ Step ─▶ execute::places ─▶ API server
+//!                                         ▲  └─▶ PoolView: people, metrics
+//!                                         └── answers, time
+//! ```
+//! In: pods of pools, nodes, the pools file, for one term of leadership. Out: places written and gates removed. Owner: one task;
+//! what it knows begins with lists and ends with the term.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use jobmeter_daemon::admin::SourceBoard;
+use jobmeter_daemon::supervise::Supervisor;
+use jobmeter_decide::gating::{Choice, Gating};
+use jobmeter_decide::pool::Kind;
+use kube::Client;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::execute::places::{KubePlaces, Surroundings};
+use crate::leadership::Authority;
+use crate::metrics::Metrics;
+use file::PoolsFile;
+use task::Task;
+use watches::Watching;
+
+pub mod file;
+pub(crate) mod member;
+pub(crate) mod requirements;
+mod steps;
+pub mod task;
+mod view;
+mod watches;
+
+pub use view::{PoolDesk, PoolView, Question, Statuses, Unknown};
+
+/// Observations on the way to the ledger.
+const OBSERVATIONS: usize = 1024;
+
+/// What a cluster's pools are kept with.
+pub struct PoolParts {
+    pub client: Client,
+    pub file: PathBuf,
+    /// `None` until the API server has said what it can.
+    pub gating: watch::Receiver<Option<Choice>>,
+    pub desk: PoolDesk,
+    pub sources: SourceBoard,
+    pub metrics: Metrics,
+}
+
+/// Begins a term.
+pub fn start(parts: PoolParts, authority: Authority, supervisor: &mut Supervisor) {
+    let token = supervisor.token();
+    supervisor.spawn("pools", run(parts, authority, token));
+}
+
+/// For one term. Ends with `Ok` once `token` is cancelled; whatever else ends it is an error.
+pub async fn run(parts: PoolParts, authority: Authority, token: CancellationToken) -> anyhow::Result<()> {
+    let PoolParts { client, file, mut gating, desk, sources, metrics } = parts;
+    let gating = tokio::select! {
+        () = token.cancelled() => return Ok(()),
+        chosen = gating.wait_for(Option::is_some) => chosen?.as_ref().map_or(Gating::SchedulingGates, |choice| choice.gating),
+    };
+    let (inbox, seen) = mpsc::channel(OBSERVATIONS);
+    let surroundings = Arc::new(Surroundings::default());
+    let watching = Watching { client: client.clone(), inbox: inbox.clone(), sources: sources.clone(), metrics: metrics.clone() };
+    let mut kinds = vec![Kind::Pod];
+    // Dropped with this future, and the tasks with it.
+    let mut watches = JoinSet::new();
+    watches.spawn(watches::pods(watching.clone(), gating));
+    watches.spawn(watches::nodes(watching.clone(), surroundings.clone()));
+    if gating == Gating::Suspend {
+        kinds.push(Kind::Job);
+        watches.spawn(watches::jobs(watching, gating));
+    }
+    let file =
+        PoolsFile { path: file, look: file::LOOK, inbox, surroundings: surroundings.clone(), sources, metrics: metrics.clone() };
+    watches.spawn(file.run());
+    tracing::info!(epoch = authority.epoch(), %gating, "pools are kept");
+
+    let places = Arc::new(KubePlaces::new(client, surroundings));
+    let task = Task::new(&kinds, seen, places, desk, metrics, authority);
+    tokio::select! {
+        ended = task.run(token) => ended,
+        Some(ended) = watches.join_next() => {
+            ended??;
+            anyhow::bail!("a watch of the pools ended although nobody asked it to")
+        }
+    }
+}

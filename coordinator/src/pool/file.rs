@@ -1,0 +1,120 @@
+//! Reads the pools file again whenever it changes. In: a path, looked at every two seconds. Out: [`Observation::Pools`], and what
+//! places are given under ([`Surroundings`]). Owner: one task for a term.
+//!
+//! A file that is wrong, or that was there and is gone, changes nothing: the pools stay as they were, and it is said.
+
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jobmeter_daemon::admin::{SourceBoard, SourceState};
+use jobmeter_decide::pool::{Observation, PoolSettings};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::task::{Inbox, Seen};
+use crate::config::pools;
+use crate::execute::places::Surroundings;
+use crate::metrics::Metrics;
+
+/// How often the file is looked at.
+pub const LOOK: Duration = Duration::from_secs(2);
+/// On the board of sources.
+const SOURCE: &str = "pools";
+
+pub(super) struct PoolsFile {
+    pub(super) path: PathBuf,
+    pub(super) look: Duration,
+    pub(super) inbox: Inbox,
+    pub(super) surroundings: Arc<Surroundings>,
+    pub(super) sources: SourceBoard,
+    pub(super) metrics: Metrics,
+}
+
+/// Whatever differs when a ConfigMap's link is swapped, or somebody writes the file: of the file behind all links.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Version {
+    Absent,
+    File { path: PathBuf, device: u64, inode: u64, length: u64, modified: (i64, i64) },
+    Unreadable(String),
+}
+
+impl PoolsFile {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let mut ticks = tokio::time::interval(self.look);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut last = None;
+        let mut had_pools = false;
+        loop {
+            ticks.tick().await;
+            // Before it is read: a change in between is then noticed the next time.
+            let version = version(&self.path);
+            if last.as_ref() == Some(&version) {
+                continue;
+            }
+            let read = self.read(&version, had_pools);
+            last = Some(version);
+            match read {
+                Ok(pools) => {
+                    had_pools |= !pools.is_empty();
+                    self.surroundings.pools(&pools);
+                    if self.inbox.send(Seen { at: Instant::now(), what: Observation::Pools(pools) }).await.is_err() {
+                        return std::future::pending().await;
+                    }
+                }
+                Err(error) => {
+                    self.metrics.pool_file_error();
+                    tracing::error!(file = %self.path.display(), error, "the pools file cannot be used; the pools stay as they were");
+                    self.sources.set(SOURCE, SourceState::Failed { error });
+                }
+            }
+        }
+    }
+
+    fn read(&self, version: &Version, had_pools: bool) -> Result<Vec<PoolSettings>, String> {
+        match version {
+            Version::Absent if had_pools => Err(format!("{} is gone; the pools stay as they were", self.path.display())),
+            Version::Absent => {
+                self.sources.set_with_detail(
+                    SOURCE,
+                    SourceState::Active,
+                    format!("no pools: there is no {}", self.path.display()),
+                );
+                Ok(Vec::new())
+            }
+            Version::Unreadable(why) => Err(why.clone()),
+            Version::File { .. } => {
+                let pools = pools::load(&self.path).map_err(|err| chain(&err))?;
+                self.sources.set_with_detail(SOURCE, SourceState::Active, described(&pools, &self.path));
+                Ok(pools)
+            }
+        }
+    }
+}
+
+fn described(pools: &[PoolSettings], path: &Path) -> String {
+    let names: Vec<String> = pools.iter().take(20).map(|pool| format!("{} ({})", pool.name, pool.size)).collect();
+    let more = if pools.len() > names.len() { format!(" and {} more", pools.len() - names.len()) } else { String::new() };
+    format!("{} of {}: {}{more}", pools.len(), path.display(), names.join(", "))
+}
+
+fn version(path: &Path) -> Version {
+    let read = || -> io::Result<Version> {
+        let path = path.canonicalize()?;
+        let meta = path.metadata()?;
+        let modified = (meta.mtime(), meta.mtime_nsec());
+        Ok(Version::File { path, device: meta.dev(), inode: meta.ino(), length: meta.len(), modified })
+    };
+    read().unwrap_or_else(|err| match err.kind() {
+        ErrorKind::NotFound => Version::Absent,
+        _ => Version::Unreadable(format!("failed to look at {}: {err}", path.display())),
+    })
+}
+
+fn chain(err: &dyn std::error::Error) -> String {
+    match err.source() {
+        Some(source) if !err.to_string().contains(&source.to_string()) => format!("{err}: {source}"),
+        _ => err.to_string(),
+    }
+}

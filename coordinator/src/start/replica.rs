@@ -1,0 +1,198 @@
+//! One of several coordinators, from its start to its end: it follows, leads when it is its turn, and gives the Lease back when
+//! all its work is done.
+//!
+//! ```text
+//! a shared database:  store opened ─▶ Ready, reads ─▶ (the Lease) ─▶ leads
+//! a file:             (the Lease) ─▶ file opened ─▶ leads ─▶ Ready        so a rollout never has two writers
+//! ```
+
+use std::time::Duration;
+
+use anyhow::Context;
+use jobmeter_daemon::admin::{self, Gate};
+use jobmeter_daemon::exit::Code;
+use jobmeter_daemon::http::{ServeOptions, serve};
+use jobmeter_daemon::supervise::Supervisor;
+use kube::Client;
+use tokio::net::TcpListener;
+
+use super::front::Front;
+use super::{Base, Opening, Prepared, prepare};
+use crate::api::follower::Follower;
+use crate::config::CoordinatorConfig;
+use crate::config::leadership::LeadershipConfig;
+use crate::execute::lease::LeaseObject;
+use crate::leadership::{self, Authority, Candidate, Leadership, LeadershipMetrics};
+use crate::store::{EngineError, OpenError, Store};
+use crate::world::PodSource;
+
+/// Within what the grace leaves of a pod's termination period.
+const CLOSE: Duration = Duration::from_secs(3);
+
+/// What a replica is made of.
+pub struct Replica {
+    pub config: CoordinatorConfig,
+    pub leadership: LeadershipConfig,
+    pub client: Client,
+    pub base: Base,
+    pub listener: TcpListener,
+}
+
+/// Returns when the process is to end; losing leadership is such an end.
+pub async fn run(replica: Replica, mut supervisor: Supervisor) -> anyhow::Result<Code> {
+    let Replica { config, leadership, client, base, listener } = replica;
+    let metrics = LeadershipMetrics::register(&base.registry)?;
+    let prepared = prepare(config, base.clone())?;
+    let stage = Stage {
+        front: Front::new(admin::router(base.admin.clone())),
+        opening: prepared.opening(),
+        leadership: elect(leadership, &client, &base, metrics, &mut supervisor),
+        client,
+        base,
+    };
+    let served = serve(listener, stage.front.router(), ServeOptions::default(), supervisor.token());
+    supervisor.spawn("http", served);
+
+    let mut store = None;
+    let started = match prepared.review(&stage.client, &mut supervisor) {
+        Ok(()) => stage.start(prepared, &mut store, &mut supervisor).await,
+        Err(err) => Err(err.into()),
+    };
+    if started.is_err() {
+        supervisor.token().cancel();
+    }
+    let code = supervisor.run().await;
+    let closed = match &store {
+        Some(store) => close(store).await,
+        None => Ok(()),
+    };
+    // Only now: whoever takes the Lease next may open the file at once.
+    stage.leadership.release(started.as_ref().err().and_then(later_epoch).unwrap_or(0)).await;
+    started?;
+    closed?;
+    Ok(code)
+}
+
+struct Stage {
+    front: Front,
+    opening: Opening,
+    leadership: Leadership,
+    client: Client,
+    base: Base,
+}
+
+impl Stage {
+    /// Ends early, without an error, when the process is to stop. `opened` writes, and is to be closed in any case.
+    async fn start(&self, prepared: Prepared, opened: &mut Option<Store>, supervisor: &mut Supervisor) -> anyhow::Result<()> {
+        let (identity, token) = (self.leadership.identity(), supervisor.token());
+        let follower = Follower::new(self.leadership.standing(), identity, token).context("failed to make an HTTP client")?;
+        let led = if self.opening.is_shared() {
+            self.follow_first(prepared, follower, opened, supervisor).await?
+        } else {
+            self.lead_first(prepared, follower, opened, supervisor).await?
+        };
+        if led.is_none() {
+            tracing::debug!("stopped before it led");
+        }
+        Ok(())
+    }
+
+    /// Readers may be many: Ready, and answering, before it leads.
+    async fn follow_first(
+        &self,
+        prepared: Prepared,
+        follower: Follower,
+        opened: &mut Option<Store>,
+        supervisor: &mut Supervisor,
+    ) -> anyhow::Result<Option<()>> {
+        let opening = self.opening.clone();
+        let Some(store) = supervisor.until(blocking(move || opening.following())).await else { return Ok(None) };
+        let store = store?;
+        let replica = prepared.open(store.clone(), Some(self.client.clone()), Some(follower), supervisor)?;
+        self.front.show(replica.handle().router());
+        let Some(authority) = supervisor.until(self.leadership.authority()).await else { return Ok(None) };
+        let (opening, epoch, led) = (self.opening.clone(), authority.epoch(), store.clone());
+        let Some(led) = supervisor.until(blocking(move || opening.lead(&led, epoch))).await else { return Ok(None) };
+        led?;
+        *opened = Some(store);
+        replica.lead(authority, PodSource::Kube(self.client.clone()), supervisor)?;
+        Ok(Some(()))
+    }
+
+    /// One at a time: until it leads there is nothing to read, and the leader answers.
+    async fn lead_first(
+        &self,
+        prepared: Prepared,
+        follower: Follower,
+        opened: &mut Option<Store>,
+        supervisor: &mut Supervisor,
+    ) -> anyhow::Result<Option<()>> {
+        let gate = self.base.admin.readiness.gate("leadership");
+        self.front.show(admin::router(self.base.admin.clone()).merge(follower.router()));
+        let Some(authority) = supervisor.until(self.wait(&gate)).await else { return Ok(None) };
+        let (opening, epoch) = (self.opening.clone(), authority.epoch());
+        let Some(store) = supervisor.until(blocking(move || opening.leading(epoch))).await else { return Ok(None) };
+        let store = opened.insert(store?).clone();
+        let replica = prepared.open(store, Some(self.client.clone()), Some(follower), supervisor)?;
+        let handle = replica.lead(authority, PodSource::Kube(self.client.clone()), supervisor)?;
+        self.front.show(handle.router());
+        gate.ready();
+        Ok(Some(()))
+    }
+
+    async fn wait(&self, gate: &Gate) -> Authority {
+        let mut standing = self.leadership.standing();
+        let authority = self.leadership.authority();
+        tokio::pin!(authority);
+        loop {
+            gate.not_ready(standing.borrow_and_update().to_string());
+            // Cancel-safe: the one is pinned, the other only looks.
+            tokio::select! {
+                biased;
+                authority = &mut authority => return authority,
+                // An error: the task has ended, and the process ends with it.
+                changed = standing.changed() => if changed.is_err() { return authority.await },
+            }
+        }
+    }
+}
+
+fn elect(
+    config: LeadershipConfig,
+    client: &Client,
+    base: &Base,
+    metrics: LeadershipMetrics,
+    supervisor: &mut Supervisor,
+) -> Leadership {
+    let namespace = config.namespace.as_deref().unwrap_or_else(|| client.default_namespace());
+    let host = || nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+    let pod = config.pod.or_else(host).unwrap_or_else(|| "coordinator".to_owned());
+    let identity = format!("{pod}_{}", uuid::Uuid::new_v4());
+    let lease = LeaseObject::new(client.clone(), namespace, &config.lease, identity, config.address);
+    let sources = base.admin.sources.clone();
+    leadership::start(Candidate { lease, timing: config.timing, floor: 0, metrics, sources }, supervisor)
+}
+
+/// The database remembers a later epoch than the Lease does, which somebody deleted: the next leader must have one above it.
+fn later_epoch(err: &anyhow::Error) -> Option<u64> {
+    err.chain().find_map(|cause| match cause.downcast_ref() {
+        Some(EngineError::Fenced { found, .. }) => Some(*found),
+        _ => None,
+    })
+}
+
+/// Opening a store takes long and is not asynchronous. Where it is given up, the process ends.
+async fn blocking<T: Send + 'static>(open: impl FnOnce() -> Result<T, OpenError> + Send + 'static) -> anyhow::Result<T> {
+    Ok(tokio::task::spawn_blocking(open).await.context("the store's opening panicked")??)
+}
+
+pub(crate) async fn close(store: &Store) -> anyhow::Result<()> {
+    match tokio::time::timeout(CLOSE, store.close()).await {
+        Ok(closed) => Ok(closed?),
+        // What was acknowledged is on the disk all the same.
+        Err(_) => {
+            tracing::warn!("the record store did not close in time");
+            Ok(())
+        }
+    }
+}
