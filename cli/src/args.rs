@@ -7,6 +7,7 @@ use crate::completion::CompletionArgs;
 use crate::doctor::DoctorArgs;
 use crate::eff::EffArgs;
 use crate::logs::LogsArgs;
+use crate::pools::{PoolArgs, PoolsArgs};
 use crate::run::RunArgs;
 use crate::source::CHOICE_HELP;
 use crate::standalone::StandaloneArgs;
@@ -30,6 +31,8 @@ pub enum Command {
     Eff(EffArgs),
     Logs(LogsArgs),
     Top(TopArgs),
+    Pools(PoolsArgs),
+    Pool(PoolArgs),
     Doctor(DoctorArgs),
     Completion(CompletionArgs),
 }

@@ -2,6 +2,7 @@
 //! figures are true.
 
 mod listing;
+mod pools;
 pub mod prove;
 
 use std::io::{self, BufWriter, Write};
@@ -27,6 +28,10 @@ pub struct DoctorArgs {
     #[arg(long, conflicts_with = "prove")]
     pub nodes: bool,
 
+    /// What the pools of a cluster need: webhook, gating, pools file; and gated pods that nobody will let go
+    #[arg(long, conflicts_with_all = ["prove", "nodes"])]
+    pub pools: bool,
+
     /// Run workloads whose cost is known, and compare
     #[arg(long)]
     pub prove: bool,
@@ -51,18 +56,25 @@ Examples:
   jobmeter doctor                 this machine
   jobmeter doctor --prove         run known workloads here, print reported against truth
   kubectl jobmeter doctor --nodes every node that has an agent
+  kubectl jobmeter doctor --pools what holds job pods back, and whether it can
 
 --prove runs, as `jobmeter run` would: a CPU burn, a memory burst of 20 ms, 200 jobs of 1 ms, a storm of short children, and a \
 reader of a file through the page cache. The truth comes from wait4 and from what the workload knows of itself; each figure is \
 judged by the tolerance printed beside it.
+--pools asks the coordinator, and the API server where the coordinator is reached through it: that takes `get` on \
+mutatingwebhookconfigurations and `list` on pods of all namespaces.
 
-Exit codes: 0; 1 with --prove: a figure labelled `kernel` was out of its tolerance, or with --nodes no answer; 64 a wrong flag.
+Exit codes: 0; 1 with --prove: a figure labelled `kernel` was out of its tolerance, with --pools: something failed, or with \
+--nodes or --pools no answer; 64 a wrong flag.
 ";
 
 /// `forker`: for `--prove`.
 pub async fn run(args: DoctorArgs, forker: Option<Forker>) -> anyhow::Result<ExitCode> {
     if let Some(forker) = forker {
         return prove::run(args.output, forker).await;
+    }
+    if args.pools {
+        return pools::run(args.output, &args.source).await;
     }
     let nodes = if args.nodes { Source::open(&args.source).await?.nodes().await? } else { vec![this_machine()?] };
     let mut out = BufWriter::new(io::stdout().lock());

@@ -18,7 +18,9 @@ pub mod eff;
 pub mod exit;
 pub mod logs;
 pub mod output;
+pub mod pools;
 pub mod run;
+mod screen;
 pub mod source;
 pub mod standalone;
 pub mod submit;
@@ -64,6 +66,8 @@ fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Eff(args) => block_on(eff::run(args)),
         Command::Logs(args) => block_on(logs::run(args)),
         Command::Top(args) => block_on(top::run(args)),
+        Command::Pools(args) => block_on(pools::all(args)),
+        Command::Pool(args) => block_on(pools::one(args)),
         Command::Doctor(args) => {
             let forker = args.prove.then(run::fork).transpose()?;
             block_on(doctor::run(args, forker))

@@ -36,6 +36,7 @@ pub(crate) use self::stack::{Keeper, Stack, StackOptions, TaskDied};
 Examples:
   jobmeter run -f examples/quickstart.yaml
   jobmeter run -f nightly.yaml --pool 8 --data-dir /var/lib/jobmeter
+  jobmeter run -f nightly.yaml --pools pools.yaml
   jobmeter run -f nightly.yaml --object-store-secret /etc/jobmeter/store
   jobmeter run -- make -j4
   jobmeter run -q --report usage.json -- ./simulate --steps 1000
@@ -52,6 +53,10 @@ pub struct RunArgs {
     /// Pods that may run at once [default: the number of cores]
     #[arg(long, value_name = "N", conflicts_with = "command")]
     pub pool: Option<NonZeroUsize>,
+
+    /// Pools that jobs may name by the label jobmeter.io/pool on their pod template: docs/pools.md
+    #[arg(long, value_name = "FILE", conflicts_with = "command")]
+    pub pools: Option<PathBuf>,
 
     /// Where records and logs are kept
     #[arg(long, value_name = "DIR", env = "JOBMETER_DATA_DIR", default_value = crate::source::LOCAL_DATA_DIR)]

@@ -12,7 +12,7 @@ mod server;
 
 use std::path::PathBuf;
 
-use jobmeter_protocol::{Job, LivePod, NodeStatus, Page, Record, RecordQuery};
+use jobmeter_protocol::{Job, LivePod, NodeStatus, Page, PoolDetail, PoolStatus, Record, RecordQuery};
 use serde::de::DeserializeOwned;
 
 pub use self::args::{CHOICE_HELP, SourceArgs, with_choice};
@@ -34,6 +34,9 @@ pub struct Source {
     /// The namespace to ask for where the user named none; `None` is all of them.
     pub default_namespace: Option<String>,
 }
+
+/// What a question about pools is about.
+const POOLS: &str = "who is in a pool";
 
 enum Kind {
     Remote(Remote),
@@ -131,6 +134,29 @@ impl Source {
         let mut pods: Vec<LivePod> = self.get_live(&Path::live(), "what runs now").await?;
         pods.retain(|pod| namespace.is_none_or(|namespace| pod.namespace == namespace));
         Ok(pods)
+    }
+
+    /// Pools of the whole cluster: no namespace narrows them.
+    pub async fn pools(&self) -> Result<Vec<PoolStatus>, SourceError> {
+        self.get_live(&Path::pools(), POOLS).await
+    }
+
+    /// `limit`: of those in it, and of those that wait.
+    pub async fn pool(&self, name: &str, limit: u32) -> Result<PoolDetail, SourceError> {
+        self.get_live(&Path::pool(name, limit), POOLS).await
+    }
+
+    /// What the coordinator says of itself: `/status`.
+    pub(crate) async fn status<T: DeserializeOwned>(&self) -> Result<T, SourceError> {
+        self.get_live(&Path::status(), "how a coordinator does").await
+    }
+
+    /// The API server behind the coordinator, where it is asked through one.
+    pub(crate) fn kubernetes(&self) -> Option<kube::Client> {
+        match &self.kind {
+            Kind::Remote(Remote::Proxy(proxy)) => Some(proxy.client()),
+            Kind::Remote(Remote::Server(_)) | Kind::Local(_) => None,
+        }
     }
 
     /// What is in no database: of a data directory, the process that writes it is asked, where it serves.

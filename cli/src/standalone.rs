@@ -41,6 +41,10 @@ pub struct StandaloneArgs {
     #[arg(long, value_name = "N")]
     pub pool: Option<NonZeroUsize>,
 
+    /// Pools that jobs may name by the label jobmeter.io/pool on their pod template: docs/pools.md
+    #[arg(long, value_name = "FILE")]
+    pub pools: Option<PathBuf>,
+
     /// Where records, logs and the token are kept
     #[arg(long, value_name = "DIR", env = "JOBMETER_DATA_DIR", default_value = crate::source::LOCAL_DATA_DIR)]
     pub data_dir: PathBuf,
@@ -56,6 +60,7 @@ pub async fn run(args: StandaloneArgs, forker: Forker) -> anyhow::Result<ExitCod
     let options = StackOptions {
         data_dir: args.data_dir,
         pool: args.pool,
+        pools: args.pools,
         listen: Some(args.listen),
         allow_remote: args.allow_remote,
         streams: Streams::Log,

@@ -3,16 +3,14 @@
 //! In: `/v1/live` of a coordinator. Out: frames on a terminal, one answer elsewhere. Lines keep their place: oldest first.
 
 mod frame;
-mod screen;
 
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use jobmeter_protocol::LivePod;
 
-use crate::exit::Usage;
+use crate::screen;
 use crate::source::{Source, SourceArgs, with_choice};
 
 use self::frame::Frame;
@@ -75,10 +73,7 @@ Exit codes: 0; 1 no answer; 64 a wrong flag.
 ";
 
 pub async fn run(args: TopArgs) -> anyhow::Result<ExitCode> {
-    let interval = humantime::parse_duration(&args.interval)
-        .ok()
-        .filter(|interval| *interval >= Duration::from_millis(100))
-        .ok_or_else(|| Usage(format!("--interval: \"{}\" is not a duration of 100ms or more, such as 2s", args.interval)))?;
+    let interval = screen::interval(&args.interval)?;
     let source = Source::open(&args.source).await?;
     let namespace = source.default_namespace.clone();
     let ask = async || source.live(namespace.as_deref()).await.map(|pods| order(pods, args.sort_by));
@@ -95,27 +90,8 @@ pub async fn run(args: TopArgs) -> anyhow::Result<ExitCode> {
         out.flush()?;
         return Ok(ExitCode::SUCCESS);
     }
-    let mut lines = frame(&pods);
-    let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + interval, interval);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    screen::clear(&mut out)?;
-    loop {
-        screen::show(&lines, &mut out)?;
-        // A coordinator that restarts is worth waiting for: the last frame stays, with the reason above it.
-        tokio::select! {
-            // Cancel-safe: ticks are not lost, they are late.
-            _ = ticks.tick() => {}
-            // Cancel-safe: the loop ends.
-            interrupt = tokio::signal::ctrl_c() => {
-                interrupt?;
-                return Ok(ExitCode::SUCCESS);
-            }
-        }
-        match ask().await {
-            Ok(pods) => lines = frame(&pods),
-            Err(error) => lines[0] = format!("not fresh: {:#}", anyhow::Error::from(error)),
-        }
-    }
+    screen::refresh(frame(&pods), interval, async || Ok(frame(&ask().await?))).await?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Ties go by identity, so that equal lines do not change places.

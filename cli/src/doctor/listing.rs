@@ -9,15 +9,7 @@ use crate::output::{Align, Grid, printable, seconds};
 
 pub(super) fn machine(status: &NodeStatus, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "{}: kernel {}, jobmeter {}\n", printable(&status.node), printable(&status.kernel), status.agent_version)?;
-    let mut grid = Grid::new([
-        ("", Align::Left),
-        ("CAPABILITY", Align::Left),
-        ("WHAT WAS FOUND, OR WHAT IS MISSING AND WHAT IT COSTS", Align::Left),
-    ]);
-    for capability in &status.capabilities {
-        grid.row([sign(capability.state).to_owned(), capability.name.clone(), printable(&capability.detail).into_owned()]);
-    }
-    grid.write(true, out)?;
+    capabilities("CAPABILITY", &status.capabilities, out)?;
     let missing = missing(&status.capabilities).count();
     let active = status.capabilities.len() - missing;
     writeln!(
@@ -25,6 +17,20 @@ pub(super) fn machine(status: &NodeStatus, out: &mut dyn Write) -> io::Result<()
         "\n{active} of {} capabilities. `jobmeter doctor --prove` compares the figures with known workloads.",
         status.capabilities.len()
     )
+}
+
+/// One line each; `what` they are called.
+pub(super) fn capabilities(what: &'static str, capabilities: &[Capability], out: &mut dyn Write) -> io::Result<()> {
+    let columns = [("", Align::Left), (what, Align::Left), ("WHAT WAS FOUND, OR WHAT IS MISSING AND WHAT IT COSTS", Align::Left)];
+    let mut grid = Grid::new(columns);
+    for capability in capabilities {
+        grid.row([
+            sign(capability.state).to_owned(),
+            printable(&capability.name).into_owned(),
+            printable(&capability.detail).into_owned(),
+        ]);
+    }
+    grid.write(true, out)
 }
 
 pub(super) fn nodes(nodes: &[NodeStatus], now: Timestamp, out: &mut dyn Write) -> io::Result<()> {

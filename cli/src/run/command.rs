@@ -34,6 +34,7 @@ pub(super) async fn run(args: RunArgs, forker: Forker) -> anyhow::Result<ExitCod
     let options = StackOptions {
         data_dir: args.data_dir.clone(),
         pool: None,
+        pools: None,
         listen: args.listen,
         allow_remote: false,
         streams: Streams::Inherit,
@@ -114,6 +115,9 @@ fn job(command: &[String]) -> LocalJob {
         restart: Restart::Never,
         grace: Duration::from_secs(30),
         containers: vec![ContainerKind::Main],
+        pool: None,
+        priority: 0,
+        namespace: "default".to_owned(),
     };
     LocalJob {
         name: JobName::Generated { prefix: format!("{name}-") },

@@ -39,6 +39,7 @@ pub(super) async fn run(args: RunArgs, forker: Forker) -> anyhow::Result<ExitCod
     let options = StackOptions {
         data_dir: args.data_dir.clone(),
         pool: args.pool,
+        pools: args.pools.clone(),
         listen: args.listen,
         allow_remote: false,
         streams: Streams::Log,

@@ -1,5 +1,7 @@
 //! What a person sees while jobs run: a bar on a terminal, else a line for each job that ends. Always on stderr.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::sync::Arc;
 
@@ -80,20 +82,28 @@ fn bar(jobs: usize) -> ProgressBar {
     bar
 }
 
-/// `2 running, 4 waiting (pool full 3, backoff 1)`.
+/// `2 running, waiting: 4 for a free place, 3 for their pool (pool full), 1 to try again`.
 fn message(overview: &Overview) -> String {
-    let of = |wanted: fn(WaitReason) -> bool| -> u32 {
-        overview.waiting.iter().filter(|waiting| wanted(waiting.why)).map(|waiting| waiting.pods).sum()
-    };
-    let reasons = [
-        ("for the pool", of(|why| why == WaitReason::PoolFull)),
-        ("to try again", of(|why| matches!(why, WaitReason::BackoffUntil(_)))),
-        ("for others of their job", of(|why| why == WaitReason::ParallelismReached)),
-        ("suspended", of(|why| why == WaitReason::Suspended)),
-    ];
-    let waiting: Vec<String> = reasons.iter().filter(|(_, pods)| *pods > 0).map(|(why, pods)| format!("{pods} {why}")).collect();
+    let mut waiting: BTreeMap<Cow<'static, str>, u32> = BTreeMap::new();
+    for job in &overview.waiting {
+        *waiting.entry(reason(&job.why)).or_default() += job.pods;
+    }
+    let mut waiting: Vec<_> = waiting.into_iter().filter(|(_, pods)| *pods > 0).collect();
+    // Stable: equally many stay in the order of their words.
+    waiting.sort_by_key(|(_, pods)| std::cmp::Reverse(*pods));
+    let waiting: Vec<String> = waiting.iter().map(|(why, pods)| format!("{pods} {why}")).collect();
     let running = format!("{} running", overview.running);
     if waiting.is_empty() { running } else { format!("{running}, waiting: {}", waiting.join(", ")) }
+}
+
+fn reason(why: &WaitReason) -> Cow<'static, str> {
+    match why {
+        WaitReason::PoolFull => "for a free place".into(),
+        WaitReason::Pool(why) => format!("for their pool ({})", why.as_str().replace('_', " ")).into(),
+        WaitReason::BackoffUntil(_) => "to try again".into(),
+        WaitReason::ParallelismReached => "for others of their job".into(),
+        WaitReason::Suspended => "suspended".into(),
+    }
 }
 
 pub(super) fn name(job: &Arc<JobRef>) -> String {

@@ -45,6 +45,8 @@ const LIVE_REPORT: Duration = Duration::from_secs(2);
 pub(crate) struct StackOptions {
     pub(crate) data_dir: PathBuf,
     pub(crate) pool: Option<NonZeroUsize>,
+    /// The file of the named pools, as a coordinator of a cluster reads it.
+    pub(crate) pools: Option<PathBuf>,
     pub(crate) listen: Option<SocketAddr>,
     /// Whether `listen` may be reachable from elsewhere. Then reading asks for the token, too.
     pub(crate) allow_remote: bool,
@@ -79,7 +81,11 @@ impl Stack {
         if let Some(secret) = options.object_store_secret.as_ref().filter(|secret| !secret.is_dir()) {
             return Err(Usage(format!("--object-store-secret: {} is no directory", secret.display())).into());
         }
-        // Before anything is started: a wrong address is the user's mistake.
+        // Before anything is started: a wrong file or address is the user's mistake.
+        let pools = match &options.pools {
+            Some(file) => jobmeter_coordinator::config::pools::load(file).map_err(|error| Usage(format!("--pools: {error}")))?,
+            None => Vec::new(),
+        };
         let listener = match options.listen {
             Some(address) => Some(listen(address, options.allow_remote).await?),
             None => None,
@@ -136,6 +142,7 @@ impl Stack {
                 backoff_base: BACKOFF_BASE,
                 backoff_cap: BACKOFF_CAP,
             },
+            pools,
             log_root: data_dir.pods(),
             cgroups: tree,
             streams: options.streams,

@@ -27,6 +27,18 @@ impl Path {
         Self { path: "/v1/live".to_owned(), pairs: Vec::new() }
     }
 
+    pub(super) fn status() -> Self {
+        Self { path: "/status".to_owned(), pairs: Vec::new() }
+    }
+
+    pub(super) fn pools() -> Self {
+        Self { path: "/v1/pools".to_owned(), pairs: Vec::new() }
+    }
+
+    pub(super) fn pool(name: &str, limit: u32) -> Self {
+        Self { path: format!("/v1/pools/{name}"), pairs: vec![("limit".to_owned(), limit.to_string())] }
+    }
+
     pub(super) fn logs(query: &LogQuery) -> Self {
         let LogQuery { namespace, job, pod, state, limit, after } = query;
         let pairs = [

@@ -80,6 +80,11 @@ impl Proxy {
         Ok(Self { client: client(config)?, patient: client(patient)?, base, service, context_namespace })
     }
 
+    /// For questions to the API server itself.
+    pub(super) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &Path) -> Result<T, ProxyError> {
         let request = Request::get(self.target(path)).body(Vec::new()).map_err(ProxyError::Address)?;
         let text = self.client.request_text(request).await.map_err(|error| self.explain(error))?;

@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use futures::{StreamExt, stream};
-use jobmeter_protocol::{Job, LivePod, LogEntry, Page, Record};
+use jobmeter_protocol::{Job, LivePod, LogEntry, Page, PoolDetail, Record};
 use serde::Serialize;
 
 #[derive(Default)]
@@ -20,6 +20,11 @@ pub(crate) struct Books {
     pub(crate) jobs: Vec<Job>,
     pub(crate) live: Vec<LivePod>,
     pub(crate) logs: Vec<LogEntry>,
+    pub(crate) pools: Vec<PoolDetail>,
+    /// Answer to `GET /status`.
+    pub(crate) status: serde_json::Value,
+    /// What an API server has, by path.
+    pub(crate) objects: BTreeMap<&'static str, serde_json::Value>,
     /// Answers to `GET /v1/logs/{namespace}/{pod}`, by `pod/container/attempt`, one after the other; the last one stays.
     pub(crate) texts: BTreeMap<String, Vec<Text>>,
     /// At most so many items a page, whatever is asked for.
@@ -58,6 +63,9 @@ impl Fake {
             .route("/v1/records", get(records))
             .route("/v1/jobs", get(jobs))
             .route("/v1/live", get(live))
+            .route("/v1/pools", get(pools))
+            .route("/v1/pools/{name}", get(pool))
+            .route("/status", get(status))
             .route("/v1/logs", get(logs))
             .route("/v1/logs/{namespace}/{pod}", get(text))
             .with_state(Arc::clone(&books));
@@ -65,6 +73,12 @@ impl Fake {
         let router = Router::new()
             .nest("/api/v1/namespaces/jobmeter/services/jobmeter-coordinator:http/proxy", router.clone())
             .route("/api/v1/namespaces/jobmeter/services/{service}/proxy/{*path}", get(refusal))
+            .merge(
+                Router::new()
+                    .route("/apis/{*path}", get(object))
+                    .route("/api/v1/pods", get(object))
+                    .with_state(Arc::clone(&books)),
+            )
             .merge(router);
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
@@ -79,6 +93,21 @@ impl Fake {
     pub(crate) fn asked(&self) -> Vec<BTreeMap<String, String>> {
         self.books.asked.lock().unwrap().clone()
     }
+}
+
+async fn object(State(books): State<Arc<Books>>, uri: axum::http::Uri) -> Response {
+    match books.objects.get(uri.path()) {
+        Some(object) => Json(object.clone()).into_response(),
+        None => not_found().into_response(),
+    }
+}
+
+fn not_found() -> (StatusCode, Json<serde_json::Value>) {
+    let status = serde_json::json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": "it is not there", "reason": "NotFound", "code": 404,
+    });
+    (StatusCode::NOT_FOUND, Json(status))
 }
 
 async fn refusal(Path((service, _)): Path<(String, String)>) -> Response {
@@ -116,6 +145,26 @@ async fn jobs(State(books): State<Arc<Books>>, headers: HeaderMap, Query(asked):
 
 async fn live(State(books): State<Arc<Books>>) -> Json<Vec<LivePod>> {
     Json(books.live.clone())
+}
+
+async fn pools(State(books): State<Arc<Books>>) -> Response {
+    Json(books.pools.iter().map(|detail| &detail.pool).collect::<Vec<_>>()).into_response()
+}
+
+async fn pool(State(books): State<Arc<Books>>, Path(name): Path<String>, Query(asked): Asked) -> Response {
+    let limit = asked["limit"].parse().unwrap();
+    books.asked.lock().unwrap().push(asked);
+    let Some(mut detail) = books.pools.iter().find(|detail| detail.pool.name == name).cloned() else {
+        let body = serde_json::json!({ "error": "there is no such pool", "subject": name });
+        return (StatusCode::NOT_FOUND, Json(body)).into_response();
+    };
+    detail.members.truncate(limit);
+    detail.waiting.truncate(limit);
+    Json(detail).into_response()
+}
+
+async fn status(State(books): State<Arc<Books>>) -> Response {
+    Json(books.status.clone()).into_response()
 }
 
 async fn logs(State(books): State<Arc<Books>>, headers: HeaderMap, Query(asked): Asked) -> Response {

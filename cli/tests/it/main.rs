@@ -8,5 +8,6 @@ mod example;
 mod fake;
 mod golden;
 mod logs;
+mod pools;
 mod proxy;
 mod run;

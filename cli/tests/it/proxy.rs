@@ -6,7 +6,7 @@ use crate::ask::jobmeter;
 use crate::example;
 use crate::fake::{Books, Fake, Text};
 
-fn ask(fake: &Fake, arguments: &[&str]) -> Output {
+pub(crate) fn ask(fake: &Fake, arguments: &[&str]) -> Output {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("config");
     let context = |name: &str, namespace: &str| serde_json::json!({ "name": name, "context": { "cluster": "c", "user": "u", "namespace": namespace } });

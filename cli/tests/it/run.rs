@@ -9,6 +9,7 @@ mod crash;
 mod files;
 mod full_disk;
 mod logs;
+mod pools;
 mod service;
 mod unprivileged;
 

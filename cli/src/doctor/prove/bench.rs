@@ -54,6 +54,7 @@ impl Bench {
         let options = StackOptions {
             data_dir: scratch.path().join("data"),
             pool: None,
+            pools: None,
             listen: None,
             allow_remote: false,
             streams: Streams::Log,
