@@ -46,10 +46,14 @@ build_programs() {
 		say "building the S3 server versitygw $VERSITYGW_VERSION (once; some minutes)"
 		fill_cache "$VERSITYGW_BIN" make_versitygw
 	fi
+	if [[ ! -d $KWOK_BIN ]]; then
+		say "building kwok $KWOK_VERSION, for nodes that do not exist (once; a minute or two)"
+		fill_cache "$KWOK_BIN" make_kwok
+	fi
 }
 
 is_built() {
-	[[ -d $KUBE_BIN && -d $COREDNS_BIN && -d $VERSITYGW_BIN ]]
+	[[ -d $KUBE_BIN && -d $COREDNS_BIN && -d $VERSITYGW_BIN && -d $KWOK_BIN ]]
 }
 
 # --- Go ------------------------------------------------------------------------
@@ -96,6 +100,20 @@ make_kubernetes() {
 make_coredns() { install_go_program "$1" "github.com/coredns/coredns@v$COREDNS_VERSION"; }
 
 make_versitygw() { install_go_program "$1" "github.com/versity/versitygw/cmd/versitygw@v$VERSITYGW_VERSION"; }
+
+# With what it does to nodes and pods: without stages it does nothing.
+make_kwok() {
+	local module=sigs.k8s.io/kwok@v$KWOK_VERSION folder set stage
+	install_go_program "$1" "${module/@//cmd/kwok@}"
+	# Building it has just unpacked the module there.
+	folder=$(go env GOMODCACHE)/$module/kustomize/stage
+	for set in node/fast node/heartbeat-with-lease pod/fast; do
+		for stage in "$folder/$set"/*.yaml; do
+			[[ -e $stage ]] || die "$module has no stages in $folder/$set"
+			[[ $stage == */kustomization.yaml ]] || sed '1i---' "$stage"
+		done
+	done >"$1/stages.yaml"
+}
 
 install_go_program() {
 	GOBIN=$1 CGO_ENABLED=0 GOFLAGS='' go install -trimpath -ldflags '-s -w' "$2" ||

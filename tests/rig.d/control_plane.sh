@@ -40,13 +40,14 @@ await_api_server() {
 
 start_controllers() {
 	local pki=$RIG_DIR/pki
+	# By default a controller may ask 20 times a second: too slow for thousands of fake pods.
 	spawn_in_netns kube-controller-manager "$KUBE_BIN/kube-controller-manager" \
-		--kubeconfig "$ADMIN_KUBECONFIG" --leader-elect=false \
+		--kubeconfig "$ADMIN_KUBECONFIG" --leader-elect=false --kube-api-qps=200 --kube-api-burst=400 \
 		--service-account-private-key-file "$pki/sa.key" --root-ca-file "$pki/ca.crt" \
 		--flex-volume-plugin-dir "$RIG_DIR/kube-controller-manager" \
 		--cluster-signing-cert-file "$pki/ca.crt" --cluster-signing-key-file "$pki/ca.key"
 	spawn_in_netns kube-scheduler "$KUBE_BIN/kube-scheduler" \
-		--kubeconfig "$ADMIN_KUBECONFIG" --leader-elect=false
+		--kubeconfig "$ADMIN_KUBECONFIG" --leader-elect=false --kube-api-qps=200 --kube-api-burst=400
 	# One is enough for all nodes of the namespace.
 	spawn_in_netns kube-proxy "$KUBE_BIN/kube-proxy" \
 		--kubeconfig "$ADMIN_KUBECONFIG" --proxy-mode=iptables --cluster-cidr="$POD_CIDR" \

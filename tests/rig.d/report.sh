@@ -74,9 +74,24 @@ print_env() {
 
 # Servers that tests start themselves; only those that are there.
 print_programs() {
-	local pushgateway
+	local program
 	[[ ! -x $VERSITYGW_BIN/versitygw ]] || export_variable JOBMETER_VERSITYGW "$VERSITYGW_BIN/versitygw"
-	! pushgateway=$(type -P prometheus-pushgateway) || export_variable JOBMETER_PUSHGATEWAY "$pushgateway"
+	! program=$(type -P prometheus-pushgateway) || export_variable JOBMETER_PUSHGATEWAY "$program"
+	! program=$(type -P prometheus) || export_variable JOBMETER_PROMETHEUS "$program"
+	! program=$(postgres_bin) || export_variable JOBMETER_POSTGRES_BIN "$program"
+	if [[ -x $KWOK_BIN/kwok ]]; then
+		export_variable JOBMETER_KWOK "$KWOK_BIN/kwok"
+		export_variable JOBMETER_KWOK_STAGES "$KWOK_BIN/stages.yaml"
+	fi
+}
+
+# The folder of initdb and postgres. Debian keeps each version in one of its own, off the path.
+postgres_bin() {
+	local program
+	program=$(compgen -G '/usr/lib/postgresql/*/bin/initdb' | sort -V | tail -n 1 || true)
+	program=${program:-$(type -P initdb || true)}
+	[[ $program && -x $(dirname "$program")/postgres ]] || return 1
+	dirname "$program"
 }
 
 # Each variable's name ends in the node's: _A, _B, _V2.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 
-use crate::Cluster;
 use crate::wait::eventually;
+use crate::{Cluster, coordinator};
 
 #[derive(Debug)]
 pub struct Installation;
@@ -20,9 +20,14 @@ impl Installation {
 }
 
 fn install(cluster: &Cluster) -> Result<()> {
-    let overlay = concat!(env!("CARGO_MANIFEST_DIR"), "/manifests/rig");
-    cluster.kubectl(["apply", "-k", overlay])?;
-    cluster.kubectl(["-n", "jobmeter", "rollout", "status", "deployment/jobmeter-coordinator", "--timeout=120s"])?;
+    install_with(cluster, "rig")
+}
+
+/// Applies another of the overlays in `tests/manifests`, and waits until it is ready.
+pub fn install_with(cluster: &Cluster, overlay: &str) -> Result<()> {
+    let overlay = format!("{}/manifests/{overlay}", env!("CARGO_MANIFEST_DIR"));
+    cluster.kubectl(["apply", "-k", &overlay])?;
+    coordinator::rolled_out(cluster)?;
     cluster.kubectl(["-n", "jobmeter-agent", "rollout", "status", "daemonset/jobmeter-agent", "--timeout=180s"])?;
     eventually("a heartbeat of every node", Duration::from_secs(60), || {
         let nodes: serde_json::Value = serde_json::from_str(&cluster.api("/v1/nodes")?)?;

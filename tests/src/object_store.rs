@@ -1,40 +1,33 @@
 //! A real S3 server for the cluster: versitygw on this machine, where pods reach it, with a folder as its bucket. It serves all
 //! tests of a process and ends with it; tests take it away and bring it back.
 
+use std::ffi::OsStr;
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::Cluster;
-use crate::processes::{kill_dash_nine, send};
+use crate::processes::kill_dash_nine;
+use crate::server::Server;
 use crate::wait::eventually;
+use crate::{Cluster, coordinator};
 
 const BUCKET: &str = "logs";
 const SECRET: &str = "jobmeter-object-store";
 const ACCESS_KEY: &str = "rig";
 const SECRET_KEY: &str = "rig-secret-key";
-/// Ends with the test's process, whatever becomes of that: then nobody holds the other end of the pipe.
-const SCRIPT: &str = r#""$@" >"$LOG" 2>&1 </dev/null & echo $!; read -r _; kill -9 $!; wait"#;
 
 #[derive(Debug)]
 pub struct ObjectStore {
     root: PathBuf,
     address: SocketAddr,
     server: Mutex<Option<Server>>,
-}
-
-#[derive(Debug)]
-struct Server {
-    shell: Child,
-    pid: i32,
 }
 
 impl ObjectStore {
@@ -54,13 +47,13 @@ impl ObjectStore {
     /// Takes the Secret away, so that logs go to the coordinator's own directory: the folder of it, seen from outside.
     pub fn forget(cluster: &Cluster) -> Result<PathBuf> {
         if cluster.kubectl(["delete", "secret", SECRET, "-n", "jobmeter", "--ignore-not-found"])?.contains("deleted") {
-            poke(cluster)?;
+            coordinator::poke(cluster)?;
             let mounted = volumes(cluster)?.join("kubernetes.io~secret/object-store/bucket");
             eventually("the Secret to go from the coordinator's pod", Duration::from_secs(90), || {
                 Ok((!mounted.exists()).then_some(()))
             })?;
             // A store that disappears is a fault; only a start chooses the directory.
-            kill_dash_nine("jobmeter-coordinator")?;
+            kill_dash_nine(coordinator::PROGRAM)?;
         }
         eventually("the coordinator to use its directory", Duration::from_secs(180), || {
             Ok(source(cluster)?.contains("the directory /").then_some(()))
@@ -91,28 +84,18 @@ impl ObjectStore {
             return Ok(());
         }
         let program = std::env::var("JOBMETER_VERSITYGW").context("JOBMETER_VERSITYGW names the S3 server: tests/rig env")?;
-        let mut shell = Command::new("sh")
-            .args(["-c", SCRIPT, "sh", &program, "--quiet", "--port", &self.address.to_string(), "posix"])
-            .arg(&self.root)
-            .env("ROOT_ACCESS_KEY", ACCESS_KEY)
-            .env("ROOT_SECRET_KEY", SECRET_KEY)
-            .env("LOG", self.root.with_extension("log"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("failed to start the S3 server")?;
-        let mut pid = String::new();
-        BufReader::new(shell.stdout.take().context("the shell's stdout")?).read_line(&mut pid)?;
-        *server = Some(Server { shell, pid: pid.trim().parse().context("the S3 server's pid")? });
+        let address = self.address.to_string();
+        let command: [&OsStr; 6] =
+            [program.as_ref(), "--quiet".as_ref(), "--port".as_ref(), address.as_ref(), "posix".as_ref(), self.root.as_ref()];
+        let mut shell = Command::new("sh");
+        shell.env("ROOT_ACCESS_KEY", ACCESS_KEY).env("ROOT_SECRET_KEY", SECRET_KEY);
+        *server = Some(Server::start_with(shell, &command, &self.root.with_extension("log"), Signal::SIGKILL)?);
         eventually("the S3 server to listen", Duration::from_secs(20), || Ok(TcpStream::connect(self.address).ok().map(drop)))
     }
 
     /// As when its machine fails: whoever calls is refused.
     pub fn stop(&self) -> Result<()> {
-        if let Some(mut server) = self.server.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            drop(server.shell.stdin.take());
-            server.shell.wait()?;
-        }
+        drop(self.server.lock().unwrap_or_else(PoisonError::into_inner).take());
         Ok(())
     }
 
@@ -127,7 +110,7 @@ impl ObjectStore {
 
     fn signal(&self, signal: Signal) -> Result<()> {
         match &*self.server.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(server) => send(server.pid, signal),
+            Some(server) => server.signal(signal),
             None => Ok(()),
         }
     }
@@ -155,7 +138,7 @@ impl ObjectStore {
         });
         let said = cluster.kubectl_with(&secret.to_string(), ["apply", "-f", "-"])?;
         if !said.contains("unchanged") {
-            poke(cluster)?;
+            coordinator::poke(cluster)?;
         }
         eventually("the coordinator to find the S3 server", Duration::from_secs(120), || {
             Ok(source(cluster)?.contains(&endpoint).then_some(()))
@@ -163,24 +146,10 @@ impl ObjectStore {
     }
 }
 
-/// A kubelet looks at a pod's Secrets once a minute, and whenever the pod changes.
-fn poke(cluster: &Cluster) -> Result<()> {
-    let now = format!("jobmeter.io/poked={}", jiff::Timestamp::now().as_millisecond());
-    let pod = coordinator(cluster)?;
-    let name = pod["metadata"]["name"].as_str().context("the coordinator's pod")?;
-    cluster.kubectl(["annotate", "pod", "-n", "jobmeter", "--overwrite", name, &now]).map(drop)
-}
-
-fn coordinator(cluster: &Cluster) -> Result<Value> {
-    let mut pods = cluster.get(&["pods", "-n", "jobmeter", "-l", "app.kubernetes.io/component=coordinator"])?;
-    ensure!(pods["items"][0].is_object(), "no coordinator runs");
-    Ok(pods["items"][0].take())
-}
-
 /// What is mounted into the coordinator's pod, as its node (node-a) has it.
 fn volumes(cluster: &Cluster) -> Result<PathBuf> {
-    let pod = coordinator(cluster)?;
-    let uid = pod["metadata"]["uid"].as_str().context("the coordinator's UID")?;
+    let pods = coordinator::pods(cluster)?;
+    let uid = pods[0]["metadata"]["uid"].as_str().context("the coordinator's UID")?;
     let lib = std::env::var("JOBMETER_RIG_LIB_A").context("JOBMETER_RIG_LIB_A")?;
     Ok(Path::new(&lib).join(format!("kubelet/pods/{uid}/volumes")))
 }

@@ -16,6 +16,8 @@ pub struct Process {
     parent: i32,
     /// `A` or `B`.
     pub node: &'static str,
+    /// UID of its pod.
+    pub pod: String,
 }
 
 /// Every process of a program in the pods of these nodes.
@@ -39,7 +41,7 @@ pub fn of(program: &str) -> Result<Vec<Process>> {
         let cgroups = file("cgroup");
         let Some((node, _)) = trees.iter().find(|(_, tree)| cgroups.contains(tree.as_str())) else { continue };
         let Some(parent) = status(&file("status"), "PPid:") else { continue };
-        found.push(Process { pid, parent: i32::try_from(parent)?, node });
+        found.push(Process { pid, parent: i32::try_from(parent)?, node, pod: pod_of(&cgroups).to_owned() });
     }
     Ok(found)
 }
@@ -103,6 +105,33 @@ impl HighWater {
         }
         sums.into_values().max().context("nothing was weighed")
     }
+}
+
+/// From `…/pod<uid>/<container>`.
+fn pod_of(cgroups: &str) -> &str {
+    let uid = cgroups.split('/').find_map(|folder| folder.strip_prefix("pod").filter(|uid| uid.len() == 36));
+    uid.unwrap_or_default()
+}
+
+/// CPU that the pod of a process has used, in nanoseconds, as its cgroup says.
+pub fn cpu_ns(process: &Process) -> Result<u64> {
+    let cgroups = fs::read_to_string(format!("/proc/{}/cgroup", process.pid))?;
+    for line in cgroups.lines() {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else { continue };
+        let Some((pod, _)) = path.rsplit_once('/') else { continue };
+        if controllers.split(',').any(|controller| controller == "cpuacct") {
+            let text = fs::read_to_string(format!("/sys/fs/cgroup/cpuacct{pod}/cpuacct.usage"))?;
+            return text.trim().parse().context("cpuacct.usage");
+        }
+        let unified = fs::read_to_string(format!("/sys/fs/cgroup{pod}/cpu.stat")).unwrap_or_default();
+        if controllers.is_empty()
+            && let Some(us) = status(&unified, "usage_usec")
+        {
+            return Ok(us * 1000);
+        }
+    }
+    anyhow::bail!("no cgroup of {} counts CPU: {cgroups}", process.pid)
 }
 
 fn status(text: &str, key: &str) -> Option<u64> {

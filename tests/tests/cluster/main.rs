@@ -6,6 +6,7 @@ mod crash;
 mod hundred;
 mod jobs;
 mod logs;
+mod pools;
 mod shapes;
 mod surface;
 mod v2;
