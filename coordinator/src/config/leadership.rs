@@ -14,6 +14,8 @@ pub struct LeadershipConfig {
     pub namespace: Option<String>,
     /// Name of this process's pod. `None`: its host name.
     pub pod: Option<String>,
+    /// Of this process's pod.
+    pub pod_uid: Option<String>,
     /// Where the other replicas reach this one. `None`: they cannot.
     pub address: Option<String>,
     pub timing: Timing,
@@ -41,6 +43,7 @@ pub struct LeadershipWritten {
 #[derive(Clone, Debug, Default)]
 pub struct Surroundings {
     pub pod: Option<String>,
+    pub pod_uid: Option<String>,
     pub namespace: Option<String>,
     pub ip: Option<IpAddr>,
 }
@@ -87,8 +90,8 @@ impl LeadershipWritten {
             problems.check(url.scheme() == "http", "leadership.address", "is not http://HOST:PORT");
         }
         let address = address.map(|address| address.trim_end_matches('/').to_owned());
-        let config =
-            LeadershipConfig { lease: self.lease, namespace: surroundings.namespace, pod: surroundings.pod, address, timing };
+        let Surroundings { pod, pod_uid, namespace, .. } = surroundings;
+        let config = LeadershipConfig { lease: self.lease, namespace, pod, pod_uid, address, timing };
         self.enabled.then_some(config)
     }
 }

@@ -51,6 +51,9 @@ pub struct Args {
     /// Name of this process's pod; its host name by default
     #[arg(long, env = "POD_NAME", hide = true)]
     pub pod_name: Option<String>,
+    /// UID of this process's pod; without it a restart waits for the end of the Lease that it held before
+    #[arg(long, env = "POD_UID", hide = true)]
+    pub pod_uid: Option<String>,
     /// Namespace of this process's pod
     #[arg(long, env = "POD_NAMESPACE", hide = true)]
     pub pod_namespace: Option<String>,
@@ -277,7 +280,12 @@ impl Written {
         let archive = self.archive.resolve(&mut problems);
         let pushgateway = self.pushgateway.resolve(&mut problems);
         let pools_file = self.pools_file.filter(|path| !path.as_os_str().is_empty());
-        let surroundings = Surroundings { pod: args.pod_name.clone(), namespace: args.pod_namespace.clone(), ip: args.pod_ip };
+        let surroundings = Surroundings {
+            pod: args.pod_name.clone(),
+            pod_uid: args.pod_uid.clone(),
+            namespace: args.pod_namespace.clone(),
+            ip: args.pod_ip,
+        };
         let webhook = self.webhook.resolve(self.listen, args.pod_namespace.clone(), &mut problems);
         let leadership = self.leadership.resolve(self.listen, surroundings, &mut problems);
         problems.finish()?;

@@ -22,6 +22,8 @@ pub struct Candidate {
     pub timing: Timing,
     /// No epoch up to this one is used again.
     pub floor: u64,
+    /// How identities of earlier processes of the same pod begin.
+    pub predecessors: Option<String>,
     pub metrics: LeadershipMetrics,
     pub sources: SourceBoard,
 }
@@ -66,13 +68,13 @@ struct Task {
 
 /// Stands for election until the process ends.
 pub fn start(candidate: Candidate, supervisor: &mut Supervisor) -> Leadership {
-    let Candidate { lease, timing, floor, metrics, sources } = candidate;
+    let Candidate { lease, timing, floor, predecessors, metrics, sources } = candidate;
     let (standing, standing_view) = watch::channel(Standing::unknown());
     let (authorities, authority) = watch::channel(None);
     let left = Arc::new(Mutex::new(None));
     let leadership = Leadership { identity: lease.identity().into(), standing: standing_view, authority, left: left.clone() };
     let task = Task {
-        elector: Elector::new(timing, lease.identity().to_owned(), floor),
+        elector: Elector::new(timing, lease.identity().to_owned(), floor).succeeding(predecessors),
         lease,
         began: Instant::now(),
         authority: None,

@@ -167,10 +167,12 @@ fn elect(
     let namespace = config.namespace.as_deref().unwrap_or_else(|| client.default_namespace());
     let host = || nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
     let pod = config.pod.or_else(host).unwrap_or_else(|| "coordinator".to_owned());
-    let identity = format!("{pod}_{}", uuid::Uuid::new_v4());
+    // Without the pod's UID nobody knows whose place this process took.
+    let predecessors = config.pod_uid.map(|uid| format!("{pod}.{uid}_"));
+    let identity = format!("{}{}", predecessors.clone().unwrap_or_else(|| format!("{pod}_")), uuid::Uuid::new_v4());
     let lease = LeaseObject::new(client.clone(), namespace, &config.lease, identity, config.address);
     let sources = base.admin.sources.clone();
-    leadership::start(Candidate { lease, timing: config.timing, floor: 0, metrics, sources }, supervisor)
+    leadership::start(Candidate { lease, timing: config.timing, floor: 0, predecessors, metrics, sources }, supervisor)
 }
 
 /// The database remembers a later epoch than the Lease does, which somebody deleted: the next leader must have one above it.

@@ -108,7 +108,7 @@ fn stand(api: &LeaseApi, name: &str, supervisor: &mut Supervisor) -> Leadership 
     let lease = LeaseObject::new(api.client(), "jobmeter", "jobmeter-coordinator", format!("{name}_1"), address);
     let metrics = LeadershipMetrics::register(&prometheus::Registry::new()).unwrap();
     let sources = SourceBoard::default();
-    leadership::start(Candidate { lease, timing: Timing::default(), floor: 0, metrics, sources }, supervisor)
+    leadership::start(Candidate { lease, timing: Timing::default(), floor: 0, predecessors: None, metrics, sources }, supervisor)
 }
 
 #[tokio::test(start_paused = true)]
@@ -184,6 +184,7 @@ async fn replica(api: &LeaseApi) -> (SocketAddr, CancellationToken, tokio::task:
     let leadership = LeadershipConfig {
         lease: "jobmeter-coordinator".to_owned(),
         namespace: None,
+        pod_uid: None,
         pod: Some(format!("pod-{}", address.port())),
         address: Some(format!("http://{address}")),
         timing,

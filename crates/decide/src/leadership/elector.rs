@@ -9,6 +9,8 @@ pub struct Elector {
     timing: Timing,
     /// Of this process alone: a restart has another one.
     identity: String,
+    /// Holders of such identities were processes in this one's place: they have ended.
+    predecessors: Option<String>,
     /// No epoch up to this one is used again.
     floor: u64,
     observed: Option<Observed>,
@@ -57,7 +59,15 @@ impl Elector {
     /// `identity`: of no other process, ever. `floor`: epochs up to this one were used already, as somebody else remembers.
     pub fn new(timing: Timing, identity: String, floor: u64) -> Self {
         let (observed, holding, lost) = (None, None, None);
-        Self { timing, identity, floor, observed, holding, announced: false, lost, phase: Phase::Look }
+        Self { timing, identity, predecessors: None, floor, observed, holding, announced: false, lost, phase: Phase::Look }
+    }
+
+    /// The Lease of a holder whose identity begins so is taken at once: it was a process of the same container, which is started
+    /// again only after it has ended.
+    #[must_use]
+    pub fn succeeding(mut self, predecessors: Option<String>) -> Self {
+        self.predecessors = predecessors;
+        self
     }
 
     /// What to do at `now`, a time of this process's monotonic clock. Read the clock *before* a call is sent.
@@ -211,7 +221,8 @@ impl Elector {
 
     fn found(&mut self, lease: Lease, now: Duration, jitter: f64) -> Phase {
         let ours = lease.holder == self.identity;
-        let free = ours || lease.holder.is_empty();
+        let succeeds = self.predecessors.as_ref().is_some_and(|prefix| lease.holder.starts_with(prefix.as_str()));
+        let free = ours || lease.holder.is_empty() || succeeds;
         match self.expiry() {
             Some(expiry) if !free && now < expiry => {
                 let Phase::Wait { until, why } = self.pause(now, jitter, Waiting::HeldBy { holder: lease.holder }) else {

@@ -97,6 +97,18 @@ fn no_epoch_is_used_twice_though_the_lease_was_deleted() {
 }
 
 #[test]
+fn a_process_that_is_started_again_in_the_same_pod_does_not_wait_for_its_predecessor() {
+    let mut elector = elector().succeeding(Some("pod-a.uid_".to_owned()));
+    elector.next(s(0));
+    elector.answered(s(0), Answer::Found(lease(7, "pod-a.uid_first", 4)), 0.0);
+    assert_eq!(elector.next(s(0)), replace(7, 5, true));
+    elector.answered(s(0), Answer::Conflict, 0.0);
+    elector.next(s(2));
+    elector.answered(s(2), Answer::Found(lease(8, "pod-a.other_first", 5)), 0.0);
+    assert!(matches!(elector.next(s(2)), Step::Wait { why: Waiting::HeldBy { .. }, .. }));
+}
+
+#[test]
 fn a_leader_whose_lease_was_deleted_makes_it_anew_with_its_own_epoch() {
     let mut elector = leader();
     elector.next(s(2));
