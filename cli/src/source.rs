@@ -151,10 +151,10 @@ impl Source {
         self.get_live(&Path::status(), "how a coordinator does").await
     }
 
-    /// The API server behind the coordinator, where it is asked through one.
-    pub(crate) fn kubernetes(&self) -> Option<kube::Client> {
+    /// The API server behind the coordinator, where it is asked through one, and the coordinator's namespace.
+    pub(crate) fn kubernetes(&self) -> Option<(kube::Client, &str)> {
         match &self.kind {
-            Kind::Remote(Remote::Proxy(proxy)) => Some(proxy.client()),
+            Kind::Remote(Remote::Proxy(proxy)) => Some((proxy.client(), proxy.namespace())),
             Kind::Remote(Remote::Server(_)) | Kind::Local(_) => None,
         }
     }

@@ -21,7 +21,7 @@ pub const MAX_LIVE: usize = 10_000;
 /// Cheap to clone; all clones are the same.
 #[derive(Clone)]
 pub struct Nodes {
-    listening_since: Timestamp,
+    listening_since: Arc<Mutex<Timestamp>>,
     by_name: Arc<Mutex<BTreeMap<String, Node>>>,
 }
 
@@ -50,7 +50,16 @@ pub struct TooManyNodes;
 
 impl Nodes {
     pub fn new(listening_since: Timestamp) -> Self {
-        Self { listening_since, by_name: Arc::default() }
+        Self { listening_since: Arc::new(Mutex::new(listening_since)), by_name: Arc::default() }
+    }
+
+    /// Agents are heard from now on: their heartbeats go to whoever leads, however long this process has followed.
+    pub fn listen_from(&self, now: Timestamp) {
+        *self.listening_since.lock().unwrap_or_else(PoisonError::into_inner) = now;
+    }
+
+    fn listening_since(&self) -> Timestamp {
+        *self.listening_since.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// True when the node says that it knows nothing of a pod, which it had not said before.
@@ -80,7 +89,7 @@ impl Nodes {
         Witness {
             last_heartbeat: node.map(|node| node.heard),
             says_unknown: node.is_some_and(|node| node.unknown.contains(pod_uid)),
-            listening_since: self.listening_since,
+            listening_since: self.listening_since(),
         }
     }
 
@@ -90,7 +99,7 @@ impl Nodes {
         LogWitness {
             last_heartbeat: node.map(|node| node.heard),
             says_unknown: node.and_then(|node| node.logs_unknown.get(log)).cloned(),
-            listening_since: self.listening_since,
+            listening_since: self.listening_since(),
         }
     }
 

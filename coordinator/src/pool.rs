@@ -13,17 +13,18 @@ use std::sync::Arc;
 
 use jobmeter_daemon::admin::SourceBoard;
 use jobmeter_daemon::supervise::Supervisor;
-use jobmeter_decide::gating::{Choice, Gating};
+use jobmeter_decide::gating::Gating;
 use jobmeter_decide::pool::Kind;
 use kube::Client;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::execute::places::{KubePlaces, Surroundings};
 use crate::leadership::Authority;
 use crate::metrics::Metrics;
-use file::PoolsFile;
+use crate::webhook::gating::Chosen;
+pub(crate) use file::PoolsFile;
 use task::Task;
 use watches::Watching;
 
@@ -44,8 +45,7 @@ const OBSERVATIONS: usize = 1024;
 pub struct PoolParts {
     pub client: Client,
     pub file: PathBuf,
-    /// `None` until the API server has said what it can.
-    pub gating: watch::Receiver<Option<Choice>>,
+    pub gating: Chosen,
     pub desk: PoolDesk,
     pub sources: SourceBoard,
     pub metrics: Metrics,
@@ -76,9 +76,8 @@ pub async fn run(parts: PoolParts, authority: Authority, token: CancellationToke
         kinds.push(Kind::Job);
         watches.spawn(watches::jobs(watching, gating));
     }
-    let file =
-        PoolsFile { path: file, look: file::LOOK, inbox, surroundings: surroundings.clone(), sources, metrics: metrics.clone() };
-    watches.spawn(file.run());
+    let file = PoolsFile::new(file, false, sources, metrics.clone());
+    watches.spawn(file.follow(surroundings.clone(), inbox));
     tracing::info!(epoch = authority.epoch(), %gating, "pools are kept");
 
     let places = Arc::new(KubePlaces::new(client, surroundings));

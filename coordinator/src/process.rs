@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
-use jobmeter_daemon::exit::{self, Code};
+use jobmeter_daemon::exit::{self, Code, Usage};
 use jobmeter_daemon::http::{ServeOptions, serve};
 use jobmeter_daemon::process_metrics::{self, ProcessUsage};
 use jobmeter_daemon::supervise::Supervisor;
@@ -13,7 +13,9 @@ use jobmeter_daemon::{config as files, logging};
 use jobmeter_hostfs::{HostRoot, self_usage};
 use tokio::net::TcpListener;
 
+use crate::config::pools;
 use crate::config::written::{Args, Written};
+use crate::pool::file::chain;
 use crate::start::replica::{self, Replica};
 use crate::start::{Base, start};
 use crate::{CoordinatorConfig, PodSource};
@@ -33,10 +35,10 @@ async fn run(args: Args) -> anyhow::Result<Code> {
         Some(path) => files::load::<Written>(path)?,
         None => files::parse::<Written>("", Path::new("(no configuration file)"))?,
     };
-    let config = written.resolve(&args)?;
     if args.check_config {
-        return Ok(Code::Done);
+        return check(written, &args);
     }
+    let config = written.resolve(&args)?;
     logging::init(config.log_format, &config.log_filter)?;
     // kube builds its TLS on ring; two providers in one process would be an error.
     if rustls::crypto::ring::default_provider().install_default().is_err() {
@@ -56,6 +58,16 @@ async fn run(args: Args) -> anyhow::Result<Code> {
         }
         None => alone(config.coordinator, client, listener, supervisor).await,
     }
+}
+
+/// Also what is read later, and again: a pools file that is wrong would keep nobody from starting.
+fn check(written: Written, args: &Args) -> anyhow::Result<Code> {
+    // It may come later.
+    let file = written.pools_file.clone().filter(|file| !file.as_os_str().is_empty() && file.exists());
+    let pools = file.and_then(|file| pools::load(&file).err()).map(|wrong| chain(&wrong));
+    let config = written.resolve(args).err().map(|wrong| wrong.to_string());
+    let wrong: Vec<String> = config.into_iter().chain(pools).collect();
+    if wrong.is_empty() { Ok(Code::Done) } else { Err(Usage(wrong.join("\n")).into()) }
 }
 
 /// It leads without asking: whoever configures it so knows that there is no other.

@@ -52,7 +52,7 @@ pub enum StartError {
 /// lists come later (`/readyz`).
 pub fn start(config: CoordinatorConfig, pods: PodSource, supervisor: &mut Supervisor) -> Result<CoordinatorHandle, StartError> {
     let authority = Authority::alone();
-    let prepared = prepare(config, Base::default())?;
+    let mut prepared = prepare(config, Base::default())?;
     if let PodSource::Kube(client) = &pods {
         prepared.review(client, supervisor)?;
     }

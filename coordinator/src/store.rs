@@ -106,6 +106,9 @@ impl Store {
     /// From now on this store, and every clone of it, writes, in the name of that epoch. Blocks while it connects.
     /// [`OpenError::Fenced`]: a later epoch has written already, so another coordinator leads.
     pub fn lead(&self, epoch: u64, assembly: Assembly, on_commit: OnCommit) -> Result<(), OpenError> {
+        if self.writer.get().is_some() {
+            return Err(OpenError::Leading { store: self.place.to_string() });
+        }
         self.write_with(open::pen(&self.place, epoch, &self.skipped)?, assembly, on_commit)
     }
 

@@ -24,7 +24,6 @@ use std::net::SocketAddr;
 
 use jobmeter_daemon::admin::{Gate, SourceBoard, SourceState};
 use jobmeter_daemon::supervise::Supervisor;
-use jobmeter_decide::gating::Wanted;
 
 use crate::config::webhook::WebhookConfig;
 use crate::execute::certificates::Certificates;
@@ -51,7 +50,7 @@ pub struct Names {
 pub struct Serving {
     pub config: WebhookConfig,
     pub client: kube::Client,
-    pub gating: Wanted,
+    pub gating: gating::Chosen,
     pub sources: SourceBoard,
     /// Opens once it was asked for the certificate: without one, records are kept all the same.
     pub ready: Gate,
@@ -99,8 +98,7 @@ pub fn start(serving: Serving, supervisor: &mut Supervisor) -> Result<SocketAddr
 
     let served = served::Served::default();
     let acceptor = server::acceptor(served.clone()).map_err(WebhookError::Tls)?;
-    let gating = gating::detect(serving.gating, serving.client.clone(), serving.sources.clone(), supervisor);
-    let reviews = server::Reviews { gating, metrics: serving.metrics.clone() };
+    let reviews = server::Reviews { gating: serving.gating, metrics: serving.metrics.clone() };
     supervisor.spawn("webhook", server::run(listener, acceptor, reviews, supervisor.token()));
     let watch = watch::CertificateWatch {
         names: Names::of(&serving.config, &serving.client),

@@ -45,6 +45,8 @@ struct Cluster {
     /// `None`: there is no such configuration.
     webhooks: Result<Option<Vec<Webhook>>, String>,
     gated: Result<Vec<Gated>, String>,
+    /// Whether the coordinator may patch Jobs; asked only where it holds them back.
+    resumes: Option<Result<bool, String>>,
 }
 
 /// Of the MutatingWebhookConfiguration.
@@ -71,13 +73,18 @@ pub(super) async fn run(form: DoctorForm, args: &SourceArgs) -> anyhow::Result<E
     let Status { sources } = source.status().await?;
     let pools = source.pools().await.map_err(|error| format!("{:#}", anyhow::Error::from(error)));
     let cluster = match source.kubernetes() {
-        Some(client) => Some(cluster::ask(client).await),
+        Some((client, namespace)) => Some(cluster::ask(client, namespace, suspends(&sources)).await),
         None => None,
     };
     let checks = judge::judge(&Facts { sources, pools, cluster });
     print(form, &checks)?;
     let failed = checks.iter().any(|check| check.state == CapabilityState::Failed);
     Ok(if failed { ExitCode::from(FAILED) } else { ExitCode::SUCCESS })
+}
+
+/// Whole Jobs are held back here, not pods: the coordinator's `gating` begins with the word.
+fn suspends(sources: &BTreeMap<String, Told>) -> bool {
+    sources.get("gating").and_then(|told| told.detail.as_deref()).is_some_and(|detail| detail.starts_with("suspend"))
 }
 
 fn print(form: DoctorForm, checks: &[Capability]) -> anyhow::Result<()> {

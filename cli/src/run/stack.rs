@@ -14,7 +14,7 @@ use jobmeter_agent::uplink::LogUplink;
 use jobmeter_agent::{AgentConfig, AgentHandle};
 use jobmeter_coordinator::auth::Readers;
 use jobmeter_coordinator::execute::local::{
-    self, BACKOFF_BASE, BACKOFF_CAP, ExecutorEvent, Forker, LocalExecutor, LocalOptions, Streams, submit_route,
+    self, BACKOFF_BASE, BACKOFF_CAP, ExecutorEvent, Forker, LocalExecutor, LocalOptions, LocalPools, Streams, submit_route,
 };
 use jobmeter_coordinator::{CoordinatorConfig, CoordinatorHandle, PodSource};
 use jobmeter_daemon::admin::{self, Admin};
@@ -150,7 +150,8 @@ impl Stack {
             node_memory_bytes: machine::memory_total(&host).context("failed to read the size of the memory")?,
         };
         let link = Link { agent: agent.clone(), news: agent_news };
-        let (executor, events) = local::start(options_local, forker, Arc::new(link), world, &mut supervisor)?;
+        let pools = LocalPools::of(&coordinator, options.pools);
+        let (executor, events) = local::start(options_local, forker, Arc::new(link), world, pools, &mut supervisor)?;
 
         let mut address = None;
         if let Some(listener) = listener {

@@ -26,7 +26,7 @@ pub enum LocalError {
     Open {
         path: PathBuf,
         #[source]
-        source: jobmeter_coordinator::store::OpenError,
+        source: Box<jobmeter_coordinator::store::OpenError>,
     },
     #[error("failed to read the log")]
     Log(#[source] Box<jobmeter_coordinator::logs::read::ReadError>),
@@ -43,7 +43,8 @@ impl Local {
                 false => LocalError::NoDirectory(directory),
             });
         }
-        let store = Store::open_read_only(Path::new(&path)).map_err(|source| LocalError::Open { path, source })?;
+        let store =
+            Store::open_read_only(Path::new(&path)).map_err(|source| LocalError::Open { path, source: Box::new(source) })?;
         Ok(Self { directory, store })
     }
 

@@ -85,6 +85,11 @@ impl Proxy {
         self.client.clone()
     }
 
+    /// Of the coordinator.
+    pub(super) fn namespace(&self) -> &str {
+        &self.service.namespace
+    }
+
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &Path) -> Result<T, ProxyError> {
         let request = Request::get(self.target(path)).body(Vec::new()).map_err(ProxyError::Address)?;
         let text = self.client.request_text(request).await.map_err(|error| self.explain(error))?;

@@ -75,7 +75,7 @@ impl Fake {
             .route("/api/v1/namespaces/jobmeter/services/{service}/proxy/{*path}", get(refusal))
             .merge(
                 Router::new()
-                    .route("/apis/{*path}", get(object))
+                    .route("/apis/{*path}", get(object).post(object))
                     .route("/api/v1/pods", get(object))
                     .with_state(Arc::clone(&books)),
             )

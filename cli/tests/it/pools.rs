@@ -240,6 +240,11 @@ fn doctor_names_what_keeps_pods_from_being_held_or_let_go() {
     let old = serde_json::json!({ "state": "active", "detail": "suspend: Kubernetes 1.25 has no scheduling gates" });
     let old = told(&|books| books.status["sources"]["gating"] = old.clone());
     assert!(old.contains("failurePolicy of jobs.pool.jobmeter.io is Ignore"), "{old}");
+    let ignored = told(&|books| {
+        webhook(books, "failurePolicy", "Ignore".into());
+        webhook(books, "clientConfig/caBundle", "".into());
+    });
+    assert!(ignored.contains("is Ignore") && !ignored.contains("caBundle"), "{ignored}");
     let lost = [("a", None, true), ("b", Some("cpu"), true), ("c", Some("gpu"), true)];
     let lost = told(&|books| drop(books.objects.insert("/api/v1/pods", pods(&lost))));
     assert!(lost.contains("1 without the label jobmeter.io/pool, which nobody lets go (bench/a)"), "{lost}");
@@ -248,4 +253,42 @@ fn doctor_names_what_keeps_pods_from_being_held_or_let_go() {
         serde_json::json!({ "state": "failed", "error": "pools.yaml: line 3: pools.a.size: `120%` is more than all nodes" });
     let bad = told(&|books| books.status["sources"]["pools"] = bad.clone());
     assert!(bad.contains("FAIL  coordinator: pools") && bad.contains("line 3: pools.a.size"), "{bad}");
+}
+
+#[test]
+fn doctor_says_what_does_not_apply_to_suspended_jobs_and_whether_they_can_be_resumed() {
+    const REVIEWS: &str = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+    let told = |allowed: Option<bool>| {
+        let mut books = cluster();
+        let detail = "suspend: Kubernetes 1.25 has no scheduling gates";
+        books.status["sources"]["gating"] = serde_json::json!({ "state": "active", "detail": detail });
+        // As the component has it: the webhook of Jobs may not be passed, others may, and have no authority yet.
+        let webhooks = books.objects.get_mut(WEBHOOK).unwrap().get_mut("webhooks").unwrap();
+        webhooks[1]["failurePolicy"] = "Fail".into();
+        let mut templates = webhooks[1].clone();
+        templates["name"] = "templates.pool.jobmeter.io".into();
+        templates["failurePolicy"] = "Ignore".into();
+        templates["clientConfig"]["caBundle"] = "".into();
+        templates["objectSelector"]["matchExpressions"][0]["operator"] = "DoesNotExist".into();
+        webhooks.as_array_mut().unwrap().push(templates);
+        books.objects.extend(allowed.map(|allowed| {
+            let review = serde_json::json!({
+                "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview", "metadata": {}, "spec": {},
+                "status": { "allowed": allowed },
+            });
+            (REVIEWS, review)
+        }));
+        let output = proxy::ask(&Fake::start(books), &["doctor", "--pools"]);
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, text) = told(Some(true));
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("perNode and startRate of gpu do not apply: whole Jobs are suspended here"), "{text}");
+    assert!(text.contains("no caBundle yet in templates.pool.jobmeter.io, which is passed by"), "{text}");
+    let (code, text) = told(Some(false));
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("never resumed. Add manifests/components/suspend"), "{text}");
+    let (code, text) = told(None);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.contains("failed to ask whether the coordinator may change Jobs: it is not there"), "{text}");
 }

@@ -47,6 +47,10 @@ impl Follower {
     }
 
     async fn pass_on(&self, request: Request) -> Response {
+        if !is_of_the_api(request.uri().path()) {
+            let error = ApiError::new(StatusCode::NOT_FOUND, "there is nothing at this path");
+            return error.about(request.uri().path()).into_response();
+        }
         if request.headers().contains_key(PASSED_ON) {
             let error = ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "the coordinator that was asked does not lead any more");
             return error.hint("the replicas are changing places; ask again").later().into_response();
@@ -84,6 +88,12 @@ fn answered_here(request: &Request, logs_are_here: bool) -> bool {
     read && !watches && (below("/v1/records") || below("/v1/jobs") || path == "/v1/logs" || (below("/v1/logs") && logs_are_here))
 }
 
+/// As it stands, and as whoever asks the leader in our name would read it: no segment leads out of `/v1`.
+fn is_of_the_api(path: &str) -> bool {
+    let leads_out = |segment: &str| matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..");
+    (path == "/v1" || path.starts_with("/v1/")) && !path.split(['/', '\\']).any(leads_out)
+}
+
 async fn pass_on(State(follower): State<Follower>, request: Request) -> Response {
     follower.pass_on(request).await
 }
@@ -111,6 +121,27 @@ mod tests {
             assert!(!here(Method::GET, uri, true), "{uri}");
         }
         assert!(here(Method::GET, "/favicon.ico", true));
+    }
+
+    #[test]
+    fn a_path_that_leads_out_of_the_api_is_not_passed_on() {
+        for path in ["/v1", "/v1/nodes", "/v1/logs/bench/..p", "/v1/a%2Fb", "/v1/logs/a.b"] {
+            assert!(is_of_the_api(path), "{path}");
+        }
+        for path in [
+            "/",
+            "/metrics",
+            "/v1x",
+            "//v1/nodes",
+            "*",
+            "/v1/../metrics",
+            "/v1/%2E%2e/status",
+            "/v1/.%2e/x",
+            r"/v1\..\x",
+            r"/v1/a\..\..\x",
+        ] {
+            assert!(!is_of_the_api(path), "{path}");
+        }
     }
 
     #[test]

@@ -110,6 +110,21 @@ mod tests {
     }
 
     #[test]
+    fn a_url_in_the_wrong_place_of_the_file_is_not_repeated_in_the_error() {
+        let url = "postgres://jobmeter:s3cret@db/books";
+        for text in [
+            format!("store: {url}"),
+            format!("store: [{url}]"),
+            format!("store: {{url: [{url}]}}"),
+            format!("store: {{uri: {url}}}"),
+        ] {
+            let read = jobmeter_daemon::config::parse::<crate::config::written::Written>(&text, "c.yaml".as_ref());
+            let error = read.unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("s3cret"), "{error}");
+        }
+    }
+
+    #[test]
     fn what_contradicts_itself_is_said() {
         let both = StoreWritten { url_file: Some("/a".into()), ..url("sqlite:") };
         assert!(resolved(both).unwrap_err().contains("store.urlFile"));

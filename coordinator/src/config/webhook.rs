@@ -37,7 +37,7 @@ impl Default for WebhookWritten {
         Self {
             enabled: true,
             listen: SocketAddr::from(([0, 0, 0, 0], 8443)),
-            service: "jobmeter-coordinator".to_owned(),
+            service: "jobmeter-webhook".to_owned(),
             secret: "jobmeter-webhook-tls".to_owned(),
             configuration: "jobmeter-pool".to_owned(),
         }

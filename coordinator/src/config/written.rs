@@ -24,7 +24,7 @@ use super::store::StoreWritten;
 use super::webhook::WebhookWritten;
 use super::{CoordinatorConfig, DEADLINES, MAX_SERIES};
 use crate::auth::{Readers, ServiceAccount, Writers};
-use crate::store::{Assembly, Retention};
+use crate::store::{Assembly, Place, Retention};
 
 /// Keeps the records of all job pods of a cluster.
 #[derive(Debug, Parser)]
@@ -288,6 +288,11 @@ impl Written {
         };
         let webhook = self.webhook.resolve(self.listen, args.pod_namespace.clone(), &mut problems);
         let leadership = self.leadership.resolve(self.listen, surroundings, &mut problems);
+        problems.check(
+            leadership.is_some() || !store.as_ref().is_some_and(Place::is_shared),
+            "leadership.enabled",
+            "is false with a PostgreSQL in `store`, which others may write as well: each write proves by the Lease that we lead",
+        );
         problems.finish()?;
 
         let keep = |keys: Option<BTreeSet<String>>| keys.map_or(Keep::All, Keep::Only);
@@ -353,6 +358,17 @@ mod tests {
     fn flags_win_over_the_file() {
         let resolved = written("cluster: a\nlisten: 127.0.0.1:1\n").resolve(&args(&["--cluster", "b"])).unwrap();
         assert_eq!((resolved.coordinator.assembly.cluster.as_str(), resolved.listen.port()), ("b", 1));
+    }
+
+    #[test]
+    fn without_a_lease_nobody_may_write_where_others_could() {
+        let problem = |store: &str| {
+            let written = written(&format!("leadership: {{ enabled: false }}\nstore: {{ url: '{store}' }}\n"));
+            written.resolve(&args(&[])).map_or_else(|err| err.to_string(), |_| String::new())
+        };
+        assert_eq!(problem("sqlite:"), "");
+        let told = problem("postgres://db/books");
+        assert!(told.contains("leadership.enabled: is false with a PostgreSQL"), "{told}");
     }
 
     #[test]

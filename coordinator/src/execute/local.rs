@@ -15,6 +15,7 @@ mod job_book;
 mod leftovers;
 mod logs;
 mod pod_book;
+mod pools;
 mod run;
 mod settle;
 mod spawner;
@@ -38,6 +39,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::world::LocalEvent;
 
 pub use forker::Forker;
+pub use pools::LocalPools;
 pub use submit_route::submit_route;
 
 /// Kubernetes waits 10 s before the first retry: on one machine somebody is looking.
@@ -53,7 +55,7 @@ const EVENTS: usize = 256;
 pub struct LocalOptions {
     pub node: String,
     pub settings: Settings,
-    /// That jobs may name, besides the machine's own total.
+    /// That jobs may name, besides the machine's own total; until [`LocalPools`] has others.
     pub pools: Vec<PoolSettings>,
     /// `<namespace>_<pod>_<uid>/<container>/<attempt>.log` below it, as a kubelet names them. A pod's directory is removed once
     /// the agent says that its logs are stored.
@@ -210,6 +212,7 @@ pub fn start(
     forker: Forker,
     agent: Arc<dyn NodeAgent>,
     world: mpsc::Sender<LocalEvent>,
+    pools: LocalPools,
     supervisor: &mut Supervisor,
 ) -> Result<(LocalExecutor, mpsc::Receiver<ExecutorEvent>), StartError> {
     let (commands, inbox) = mpsc::channel(COMMANDS);
@@ -217,7 +220,7 @@ pub fn start(
     let (publish, overview) = watch::channel(Overview::default());
     let clock = clock::Clock::start();
     let spawner = spawner::Spawner::start(clock, forker).map_err(StartError::Thread)?;
-    let outlets = task::Outlets { agent, world, events, overview: publish };
+    let outlets = task::Outlets { agent, world, events, overview: publish, pools };
     let limits = options.cgroups.is_some();
     let task = task::Executor::new(options, clock, spawner, outlets);
     supervisor.spawn("local executor", task.run(inbox, supervisor.token()));

@@ -1,5 +1,6 @@
 //! The task of one candidate: makes the elector's calls, publishes what comes of them.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ pub struct Candidate {
     pub floor: u64,
     /// How identities of earlier processes of the same pod begin.
     pub predecessors: Option<String>,
+    /// Otherwise it only looks who leads, until [`Leadership::stand`].
+    pub stands: bool,
     pub metrics: LeadershipMetrics,
     pub sources: SourceBoard,
 }
@@ -34,6 +37,7 @@ pub struct Leadership {
     identity: Arc<str>,
     standing: watch::Receiver<Standing>,
     authority: watch::Receiver<Option<Authority>>,
+    stands: Arc<AtomicBool>,
     /// Left by the task at its clean end.
     left: Arc<Mutex<Option<Task>>>,
 }
@@ -58,6 +62,7 @@ struct Task {
     /// When the elector's clock was zero.
     began: Instant,
     authority: Option<Authority>,
+    stands: Arc<AtomicBool>,
     seen_epoch: Option<u64>,
     trouble: Option<String>,
     metrics: LeadershipMetrics,
@@ -68,16 +73,19 @@ struct Task {
 
 /// Stands for election until the process ends.
 pub fn start(candidate: Candidate, supervisor: &mut Supervisor) -> Leadership {
-    let Candidate { lease, timing, floor, predecessors, metrics, sources } = candidate;
+    let Candidate { lease, timing, floor, predecessors, stands, metrics, sources } = candidate;
+    let stands = Arc::new(AtomicBool::new(stands));
     let (standing, standing_view) = watch::channel(Standing::unknown());
     let (authorities, authority) = watch::channel(None);
     let left = Arc::new(Mutex::new(None));
-    let leadership = Leadership { identity: lease.identity().into(), standing: standing_view, authority, left: left.clone() };
+    let (identity, left_by_task) = (lease.identity().into(), left.clone());
+    let leadership = Leadership { identity, standing: standing_view, authority, stands: stands.clone(), left: left_by_task };
     let task = Task {
         elector: Elector::new(timing, lease.identity().to_owned(), floor).succeeding(predecessors),
         lease,
         began: Instant::now(),
         authority: None,
+        stands,
         seen_epoch: None,
         trouble: None,
         metrics,
@@ -97,6 +105,11 @@ impl Leadership {
 
     pub fn standing(&self) -> watch::Receiver<Standing> {
         self.standing.clone()
+    }
+
+    /// From now on it takes the Lease when it can. Who could not lead must not keep it from those who can.
+    pub fn stand(&self) {
+        self.stands.store(true, Ordering::Release);
     }
 
     /// Waits until this process leads. Cancel-safe.
@@ -170,6 +183,7 @@ impl Task {
     /// `None`: it was no call.
     async fn call(&mut self, step: Step) -> Option<Answer> {
         let called = match step {
+            Step::Create { .. } | Step::Replace { .. } if !self.stands.load(Ordering::Acquire) => return Some(Answer::Conflict),
             Step::Get { within } => self.lease.get(within).await,
             Step::Create { claim, within } => self.lease.create(&claim, within).await,
             Step::Replace { resource_version, claim, within } => self.lease.replace(&resource_version, &claim, within).await,

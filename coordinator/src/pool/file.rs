@@ -1,5 +1,5 @@
-//! Reads the pools file again whenever it changes. In: a path, looked at every two seconds. Out: [`Observation::Pools`], and what
-//! places are given under ([`Surroundings`]). Owner: one task for a term.
+//! Reads the pools file again whenever it changes. In: a path, looked at every two seconds. Out: the pools; in a cluster as
+//! [`Observation::Pools`], and for those who write places ([`Surroundings`]). Owner: one task for a term, or the local executor.
 //!
 //! A file that is wrong, or that was there and is gone, changes nothing: the pools stay as they were, and it is said.
 
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use jobmeter_daemon::admin::{SourceBoard, SourceState};
 use jobmeter_decide::pool::{Observation, PoolSettings};
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::task::{Inbox, Seen};
 use crate::config::pools;
@@ -23,13 +23,15 @@ pub const LOOK: Duration = Duration::from_secs(2);
 /// On the board of sources.
 const SOURCE: &str = "pools";
 
-pub(super) struct PoolsFile {
-    pub(super) path: PathBuf,
-    pub(super) look: Duration,
-    pub(super) inbox: Inbox,
-    pub(super) surroundings: Arc<Surroundings>,
-    pub(super) sources: SourceBoard,
-    pub(super) metrics: Metrics,
+/// Whose pools follow a file: the pool task in a cluster, the executor on one machine.
+pub(crate) struct PoolsFile {
+    path: PathBuf,
+    ticks: Interval,
+    last: Option<Version>,
+    /// Then a file that is gone is a mistake.
+    had_pools: bool,
+    sources: SourceBoard,
+    metrics: Metrics,
 }
 
 /// Whatever differs when a ConfigMap's link is swapped, or somebody writes the file: of the file behind all links.
@@ -41,33 +43,45 @@ enum Version {
 }
 
 impl PoolsFile {
-    pub(super) async fn run(self) -> anyhow::Result<()> {
-        let mut ticks = tokio::time::interval(self.look);
+    /// To be called within a tokio runtime. `had_pools`: the file was read before.
+    pub(crate) fn new(path: PathBuf, had_pools: bool, sources: SourceBoard, metrics: Metrics) -> Self {
+        let mut ticks = tokio::time::interval(LOOK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut last = None;
-        let mut had_pools = false;
+        Self { path, ticks, last: None, had_pools, sources, metrics }
+    }
+
+    /// What the file says, as soon as it says something new that can be used. Cancel-safe.
+    pub(crate) async fn next(&mut self) -> Vec<PoolSettings> {
         loop {
-            ticks.tick().await;
+            self.ticks.tick().await;
             // Before it is read: a change in between is then noticed the next time.
             let version = version(&self.path);
-            if last.as_ref() == Some(&version) {
+            if self.last.as_ref() == Some(&version) {
                 continue;
             }
-            let read = self.read(&version, had_pools);
-            last = Some(version);
+            let read = self.read(&version, self.had_pools);
+            self.last = Some(version);
             match read {
                 Ok(pools) => {
-                    had_pools |= !pools.is_empty();
-                    self.surroundings.pools(&pools);
-                    if self.inbox.send(Seen { at: Instant::now(), what: Observation::Pools(pools) }).await.is_err() {
-                        return std::future::pending().await;
-                    }
+                    self.had_pools |= !pools.is_empty();
+                    return pools;
                 }
                 Err(error) => {
                     self.metrics.pool_file_error();
                     tracing::error!(file = %self.path.display(), error, "the pools file cannot be used; the pools stay as they were");
                     self.sources.set(SOURCE, SourceState::Failed { error });
                 }
+            }
+        }
+    }
+
+    /// For a term: tells the ledger, and those who write places.
+    pub(super) async fn follow(mut self, surroundings: Arc<Surroundings>, inbox: Inbox) -> anyhow::Result<()> {
+        loop {
+            let pools = self.next().await;
+            surroundings.pools(&pools);
+            if inbox.send(Seen { at: Instant::now(), what: Observation::Pools(pools) }).await.is_err() {
+                return std::future::pending().await;
             }
         }
     }
@@ -112,7 +126,8 @@ fn version(path: &Path) -> Version {
     })
 }
 
-fn chain(err: &dyn std::error::Error) -> String {
+/// What is wrong, with its cause.
+pub(crate) fn chain(err: &dyn std::error::Error) -> String {
     match err.source() {
         Some(source) if !err.to_string().contains(&source.to_string()) => format!("{err}: {source}"),
         _ => err.to_string(),

@@ -1,6 +1,7 @@
 //! What only the coordinator that leads does. Each task that writes asks its [`Authority`] first, or writes to the store, which
 //! knows the epoch.
 
+use jiff::Timestamp;
 use jobmeter_daemon::supervise::Supervisor;
 
 use super::cluster::Cluster;
@@ -25,6 +26,7 @@ impl Opened {
         let Self { handle, config, admin, store, objects, metrics, exports, nodes, shown, logs, .. } = self;
         tracing::debug!(epoch = authority.epoch(), "leading");
         let token = supervisor.token();
+        nodes.listen_from(Timestamp::now());
         let lists = admin.readiness.gate("cluster");
         exports::start(&config, &store, &objects, handle.subscribe(), exports, supervisor)?;
         if config.logs.enabled {
@@ -43,7 +45,13 @@ impl Opened {
         };
         supervisor.spawn("chase", chase.run(token.clone()));
         supervisor.spawn("upkeep", upkeep::run(store.clone(), config.retention, metrics.clone(), token));
-        let pools = Pools { config: config.pools, handle: &handle, sources: admin.sources.clone(), metrics: metrics.clone() };
+        let pools = Pools {
+            file: config.pools.file,
+            gating: self.gating,
+            handle: &handle,
+            sources: admin.sources.clone(),
+            metrics: metrics.clone(),
+        };
         pools.start(&pods, authority.clone(), supervisor);
         if let (Some(config), PodSource::Kube(client)) = (&config.webhook, &pods) {
             webhook::lead(config, client.clone(), authority, admin.sources.clone(), supervisor);

@@ -28,6 +28,7 @@ use crate::objects::Objects;
 use crate::pool::PoolView;
 use crate::store::Store;
 use crate::upkeep;
+use crate::webhook::gating::Chosen;
 use crate::world::task::Shown;
 
 /// Batches in memory at a time: 32 × 4 MiB at the very most.
@@ -42,6 +43,7 @@ pub struct Opened {
     pub(super) objects: Objects,
     pub(super) metrics: Metrics,
     pub(super) exports: ExportMetrics,
+    pub(super) gating: Option<Chosen>,
     pub(super) nodes: Nodes,
     pub(super) shown: Shown,
     pub(super) logs: Logs,
@@ -60,7 +62,7 @@ impl Prepared {
         follower: Option<Follower>,
         supervisor: &mut Supervisor,
     ) -> Result<Opened, StartError> {
-        let Self { config, base: Base { registry, admin }, gate, metrics, exports, objects, changes, .. } = self;
+        let Self { config, base: Base { registry, admin }, gate, metrics, exports, objects, changes, gating, .. } = self;
         gate.ready();
         let live = match (&client, &config.live_logs) {
             (Some(client), _) => LiveLogs::Kube(client.clone()),
@@ -120,6 +122,7 @@ impl Prepared {
             objects,
             metrics,
             exports,
+            gating,
             nodes,
             shown,
             logs,

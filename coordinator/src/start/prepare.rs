@@ -21,6 +21,7 @@ use crate::store::{Applied, AppliedPod, Assembly, OnCommit, OpenError, Place, St
 
 /// Changes that a watching client may be behind; about a second of a busy cluster.
 const CHANGES: usize = 1024;
+use crate::webhook::gating::{self, Chosen};
 use crate::webhook::{self, Serving, WebhookMetrics};
 
 pub struct Prepared {
@@ -31,6 +32,8 @@ pub struct Prepared {
     pub(super) exports: ExportMetrics,
     pub(super) objects: Objects,
     pub(super) changes: broadcast::Sender<Arc<AppliedPod>>,
+    /// How members of pools are held back, once somebody wants to know.
+    pub(super) gating: Option<Chosen>,
     webhook: WebhookMetrics,
 }
 
@@ -53,21 +56,24 @@ pub fn prepare(config: CoordinatorConfig, base: Base) -> Result<Prepared, StartE
     let objects = Objects::new(config.objects.clone(), base.admin.sources.clone());
     let gate = base.admin.readiness.gate("store");
     let (changes, _) = broadcast::channel(CHANGES);
-    Ok(Prepared { config, base, gate, metrics, exports, objects, changes, webhook })
+    Ok(Prepared { config, base, gate, metrics, exports, objects, changes, gating: None, webhook })
 }
 
 impl Prepared {
     /// Admission reviews are answered by every replica, whoever leads, and need no store.
-    pub fn review(&self, client: &Client, supervisor: &mut Supervisor) -> Result<(), StartError> {
-        let admin = &self.base.admin;
-        let Some(config) = &self.config.webhook else {
+    pub fn review(&mut self, client: &Client, supervisor: &mut Supervisor) -> Result<(), StartError> {
+        let (admin, pools) = (&self.base.admin, &self.config.pools);
+        if self.config.webhook.is_some() || pools.file.is_some() {
+            self.gating = Some(gating::detect(pools.gating, client.clone(), admin.sources.clone(), supervisor));
+        }
+        let (Some(config), Some(gating)) = (&self.config.webhook, &self.gating) else {
             webhook::disabled(&admin.sources);
             return Ok(());
         };
         let serving = Serving {
             config: config.clone(),
             client: client.clone(),
-            gating: self.config.pools.gating,
+            gating: gating.clone(),
             sources: admin.sources.clone(),
             ready: admin.readiness.gate("webhook"),
             metrics: self.webhook.clone(),

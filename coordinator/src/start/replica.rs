@@ -28,6 +28,8 @@ use crate::world::PodSource;
 
 /// Within what the grace leaves of a pod's termination period.
 const CLOSE: Duration = Duration::from_secs(3);
+/// Between two attempts to open a database, each of which is patient.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// What a replica is made of.
 pub struct Replica {
@@ -42,11 +44,11 @@ pub struct Replica {
 pub async fn run(replica: Replica, mut supervisor: Supervisor) -> anyhow::Result<Code> {
     let Replica { config, leadership, client, base, listener } = replica;
     let metrics = LeadershipMetrics::register(&base.registry)?;
-    let prepared = prepare(config, base.clone())?;
+    let mut prepared = prepare(config, base.clone())?;
     let stage = Stage {
         front: Front::new(admin::router(base.admin.clone())),
         opening: prepared.opening(),
-        leadership: elect(leadership, &client, &base, metrics, &mut supervisor),
+        leadership: elect(leadership, !prepared.opening().is_shared(), &client, &base, metrics, &mut supervisor),
         client,
         base,
     };
@@ -105,9 +107,10 @@ impl Stage {
         opened: &mut Option<Store>,
         supervisor: &mut Supervisor,
     ) -> anyhow::Result<Option<()>> {
-        let opening = self.opening.clone();
-        let Some(store) = supervisor.until(blocking(move || opening.following())).await else { return Ok(None) };
+        self.front.show(admin::router(self.base.admin.clone()).merge(follower.router()));
+        let Some(store) = supervisor.until(self.follow(&prepared)).await else { return Ok(None) };
         let store = store?;
+        self.leadership.stand();
         let replica = prepared.open(store.clone(), Some(self.client.clone()), Some(follower), supervisor)?;
         self.front.show(replica.handle().router());
         let Some(authority) = supervisor.until(self.leadership.authority()).await else { return Ok(None) };
@@ -117,6 +120,19 @@ impl Stage {
         *opened = Some(store);
         replica.lead(authority, PodSource::Kube(self.client.clone()), supervisor)?;
         Ok(Some(()))
+    }
+
+    /// A database that is away is waited for: who ended for it would be started again ever later, and review no pod meanwhile.
+    async fn follow(&self, prepared: &Prepared) -> anyhow::Result<Store> {
+        loop {
+            let opening = self.opening.clone();
+            let away = match blocking(move || opening.following()).await {
+                Err(err) if is_away(&err) => err,
+                opened => return opened,
+            };
+            prepared.gate.not_ready(format!("waiting for the database: {away:#}"));
+            tokio::time::sleep(AGAIN).await;
+        }
     }
 
     /// One at a time: until it leads there is nothing to read, and the leader answers.
@@ -159,6 +175,7 @@ impl Stage {
 
 fn elect(
     config: LeadershipConfig,
+    stands: bool,
     client: &Client,
     base: &Base,
     metrics: LeadershipMetrics,
@@ -172,7 +189,8 @@ fn elect(
     let identity = format!("{}{}", predecessors.clone().unwrap_or_else(|| format!("{pod}_")), uuid::Uuid::new_v4());
     let lease = LeaseObject::new(client.clone(), namespace, &config.lease, identity, config.address);
     let sources = base.admin.sources.clone();
-    leadership::start(Candidate { lease, timing: config.timing, floor: 0, predecessors, metrics, sources }, supervisor)
+    let timing = config.timing;
+    leadership::start(Candidate { lease, timing, floor: 0, predecessors, stands, metrics, sources }, supervisor)
 }
 
 /// The database remembers a later epoch than the Lease does, which somebody deleted: the next leader must have one above it.
@@ -181,6 +199,10 @@ fn later_epoch(err: &anyhow::Error) -> Option<u64> {
         Some(EngineError::Fenced { found, .. }) => Some(*found),
         _ => None,
     })
+}
+
+fn is_away(err: &anyhow::Error) -> bool {
+    matches!(err.downcast_ref(), Some(OpenError::Connect { source: EngineError::Unreachable { .. }, .. }))
 }
 
 /// Opening a store takes long and is not asynchronous. Where it is given up, the process ends.

@@ -15,12 +15,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// `None` until the API server has answered.
-pub fn detect(
-    wanted: Wanted,
-    client: kube::Client,
-    sources: SourceBoard,
-    supervisor: &mut Supervisor,
-) -> watch::Receiver<Option<Choice>> {
+pub type Chosen = watch::Receiver<Option<Choice>>;
+
+pub fn detect(wanted: Wanted, client: kube::Client, sources: SourceBoard, supervisor: &mut Supervisor) -> Chosen {
     let (chosen, choice) = watch::channel(None);
     match gating::configured(wanted) {
         Some(choice) => show(choice, &chosen, &sources),

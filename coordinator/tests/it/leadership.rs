@@ -8,25 +8,30 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, Router};
-use jobmeter_coordinator::CoordinatorConfig;
 use jobmeter_coordinator::api::follower::Follower;
 use jobmeter_coordinator::config::leadership::LeadershipConfig;
 use jobmeter_coordinator::execute::lease::LeaseObject;
-use jobmeter_coordinator::leadership::{self, Candidate, Leader, Leadership, LeadershipMetrics, Standing};
-use jobmeter_coordinator::start::Base;
+use jobmeter_coordinator::leadership::{self, Authority, Candidate, Leader, Leadership, LeadershipMetrics, Standing};
 use jobmeter_coordinator::start::replica::{self, Replica};
+use jobmeter_coordinator::start::{Base, prepare};
+use jobmeter_coordinator::store::{Address, Place};
+use jobmeter_coordinator::{CoordinatorConfig, PodSource};
 use jobmeter_daemon::admin::SourceBoard;
 use jobmeter_daemon::exit::Code;
 use jobmeter_daemon::http::{ServeOptions, serve};
 use jobmeter_daemon::supervise::Supervisor;
+use jobmeter_decide::example;
 use jobmeter_decide::leadership::Timing;
+use jobmeter_protocol::Quality;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::harness::eventually;
+use crate::harness::{api, apply, eventually, pod, uid};
+use crate::postgres::Server;
 
 const GRACE: Duration = Duration::from_secs(15);
 
@@ -108,7 +113,8 @@ fn stand(api: &LeaseApi, name: &str, supervisor: &mut Supervisor) -> Leadership 
     let lease = LeaseObject::new(api.client(), "jobmeter", "jobmeter-coordinator", format!("{name}_1"), address);
     let metrics = LeadershipMetrics::register(&prometheus::Registry::new()).unwrap();
     let sources = SourceBoard::default();
-    leadership::start(Candidate { lease, timing: Timing::default(), floor: 0, predecessors: None, metrics, sources }, supervisor)
+    let (timing, predecessors, stands) = (Timing::default(), None, true);
+    leadership::start(Candidate { lease, timing, floor: 0, predecessors, stands, metrics, sources }, supervisor)
 }
 
 #[tokio::test(start_paused = true)]
@@ -176,6 +182,13 @@ async fn without_the_right_to_leases_it_says_what_to_grant_and_goes_on_when_it_w
 
 /// A whole replica with a file of its own.
 async fn replica(api: &LeaseApi) -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<Code>, tempfile::TempDir) {
+    replica_on(api, None).await
+}
+
+async fn replica_on(
+    api: &LeaseApi,
+    store: Option<Place>,
+) -> (SocketAddr, CancellationToken, tokio::task::JoinHandle<Code>, tempfile::TempDir) {
     let files = tempfile::tempdir().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -189,7 +202,7 @@ async fn replica(api: &LeaseApi) -> (SocketAddr, CancellationToken, tokio::task:
         address: Some(format!("http://{address}")),
         timing,
     };
-    let config = CoordinatorConfig::standalone(&files.path().join("data"));
+    let config = CoordinatorConfig { store, ..CoordinatorConfig::standalone(&files.path().join("data")) };
     let supervisor = Supervisor::without_signals(Duration::from_secs(5));
     let token = supervisor.token();
     let replica = Replica { config, leadership, client: api.client(), base: Base::default(), listener };
@@ -225,6 +238,54 @@ async fn with_a_file_the_second_replica_waits_for_the_lease_before_it_opens_it_a
     stop_second.cancel();
     assert_eq!(second_run.await.unwrap(), Code::Done);
     assert_eq!(api.spec()["holderIdentity"], "");
+}
+
+#[tokio::test]
+async fn a_replica_whose_database_is_away_waits_for_it_and_leaves_the_lease_to_others() {
+    let started = || Server::start().map(|server| (server.database(), server)).inspect(|(_, server)| server.stop());
+    let Some((url, server)) = tokio::task::spawn_blocking(started).await.unwrap() else { return };
+    let api = LeaseApi::new();
+    let (at, stop, run, _files) = replica_on(&api, Some(Place::Postgres(Address::url(&url).unwrap()))).await;
+    let get = async |path: &str| {
+        let answer = reqwest::get(format!("http://{at}{path}")).await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    };
+    eventually("it says why", async || get("/readyz").await.1.contains("waiting for the database: failed").then_some(())).await;
+    let (status, told) = get("/v1/records").await;
+    assert!(status == 503 && told.contains("no coordinator leads now"), "{status} {told}");
+    assert!(!run.is_finished() && api.0.lock().unwrap().2.is_none());
+    let run_again = move || {
+        server.run();
+        server
+    };
+    let server = tokio::task::spawn_blocking(run_again).await.unwrap();
+    eventually("it leads", async || get("/metrics").await.1.contains("jobmeter_leader 1").then_some(())).await;
+    eventually("it is ready", async || (get("/readyz").await.0 == 200).then_some(())).await;
+    stop.cancel();
+    assert_eq!(run.await.unwrap(), Code::Done);
+    tokio::task::spawn_blocking(move || drop(server)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_follower_that_begins_to_lead_waits_for_the_agents_as_one_that_has_just_started() {
+    let files = tempfile::tempdir().unwrap();
+    let mut config = CoordinatorConfig::standalone(&files.path().join("data"));
+    config.deadlines.agent_silent = Duration::from_secs(3);
+    let mut supervisor = Supervisor::without_signals(GRACE);
+    let prepared = prepare(config, Base::default()).unwrap();
+    let store = prepared.opening().leading(0).unwrap();
+    apply(&store, vec![api(pod(1, "sort"), &[example::owner("batch/v1", "Job", "sort")])]).await;
+    let replica = prepared.open(store, None, None, &mut supervisor).unwrap();
+    // It follows, and no agent says anything to it.
+    tokio::time::sleep(Duration::from_millis(3_200)).await;
+    let (_pods, events) = mpsc::channel(1);
+    let handle = replica.lead(Authority::alone(), PodSource::Local(events), &mut supervisor).unwrap();
+    let quality = async || handle.record(&uid(1)).await.unwrap().unwrap().quality;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(quality().await, Quality::Provisional, "no agent had the time to bring its evidence");
+    eventually("it to be closed", async || matches!(quality().await, Quality::Partial { .. }).then_some(())).await;
+    supervisor.token().cancel();
+    supervisor.run().await;
 }
 
 async fn echo(headers: HeaderMap, method: Method, request: Request) -> Response {
@@ -264,6 +325,16 @@ async fn a_follower_passes_everything_on_as_it_comes_and_says_so_when_nobody_lea
     assert!(!answer.headers().contains_key("keep-alive"));
     assert_eq!(answer.bytes().await.unwrap(), body);
 
+    // Nothing but the API of the leader is reached, whatever the path says.
+    for path in ["/metrics", "/v1/../metrics", "/v1/%2e%2E/status"] {
+        let mut plain = TcpStream::connect(follower).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        plain.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        plain.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 404") && !answer.contains("x-told"), "{path}: {answer}");
+    }
+
     // Piece by piece: the answer's first bytes are here before the request's last ones were sent.
     let (mut pieces, body) = futures::channel::mpsc::channel::<Result<&'static str, std::io::Error>>(1);
     pieces.try_send(Ok("one")).unwrap();
@@ -286,7 +357,7 @@ async fn a_follower_passes_everything_on_as_it_comes_and_says_so_when_nobody_lea
     standing.send_replace(following(Some(leader)));
     refused(http.get(&url).header("x-jobmeter-passed-on-by", "c_1"), "does not lead any more").await;
     leaders.cancel();
-    eventually("the leader is away", async || tokio::net::TcpStream::connect(leader).await.err()).await;
+    eventually("the leader is away", async || TcpStream::connect(leader).await.err()).await;
     refused(http.post(&url).body("x"), "the coordinator that leads did not answer").await;
     token.cancel();
 }

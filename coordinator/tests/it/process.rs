@@ -25,6 +25,28 @@ fn an_unknown_key_is_refused_with_its_place() {
 }
 
 #[test]
+fn the_pools_file_is_checked_as_well_where_there_is_one() {
+    let files = tempfile::tempdir().unwrap();
+    let pools = files.path().join("pools.yaml");
+    let check = |more: &str| {
+        let output = coordinator(&["--check-config"], &format!("poolsFile: {}\n{more}", pools.display()));
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    assert_eq!(check("").0, Some(0), "it may come later");
+    std::fs::write(&pools, "pools:\n  gpu:\n    size: many\n").unwrap();
+    let (code, error) = check("maxSeries: 0\n");
+    assert_eq!(code, Some(64), "{error}");
+    assert!(
+        error.contains("maxSeries: is 0") && error.contains("pools.yaml: ") && error.contains("line 3: pools.gpu.size: "),
+        "{error}"
+    );
+    std::fs::write(&pools, "pools: {gpu: {size: 8}}\n").unwrap();
+    assert_eq!(check("").0, Some(0));
+    std::fs::write(&pools, "pools: {gpu: {sise: 8}}\n").unwrap();
+    assert!(check("").1.contains("sise"), "{}", check("").1);
+}
+
+#[test]
 fn every_problem_is_named_at_once() {
     let output = coordinator(&["--check-config"], "maxSeries: 0\nauth: { agents: nobody }\n");
     let error = String::from_utf8(output.stderr).unwrap();

@@ -60,6 +60,18 @@ async fn a_write_of_an_old_epoch_is_refused_and_nothing_of_it_is_stored() {
 }
 
 #[tokio::test]
+async fn two_leaders_of_one_epoch_do_not_both_write_after_the_lease_was_deleted() {
+    let Some(bed) = Bed::postgres() else { return };
+    let old = leader(&bed, 1).unwrap();
+    // Whoever makes the Lease anew counts from the beginning.
+    let error = leader(&bed, 1).err().unwrap();
+    assert!(matches!(error, OpenError::Fenced { .. }), "{error:?}");
+    apply(&old, whole(1, "sort")).await;
+    apply(&leader(&bed, 2).unwrap(), whole(2, "sort")).await;
+    assert!(matches!(old.apply(whole(3, "sort"), Timestamp::now()).await, Err(StoreError::Fenced { .. })));
+}
+
+#[tokio::test]
 async fn whatever_an_old_leader_was_told_is_stored_is_there_and_nothing_else() {
     let Some(bed) = Bed::postgres() else { return };
     let old = leader(&bed, 7).unwrap();

@@ -9,7 +9,7 @@ use jiff::{Timestamp, ToSpan};
 use jobmeter_coordinator::config::webhook::WebhookConfig;
 use jobmeter_coordinator::execute::certificates::{CertificateError, Certificates};
 use jobmeter_coordinator::leadership::Authority;
-use jobmeter_coordinator::webhook::{self, Names, Serving, WebhookMetrics, issue, material};
+use jobmeter_coordinator::webhook::{self, Names, Serving, WebhookMetrics, gating, issue, material};
 use jobmeter_daemon::admin::{Admin, SourceBoard, SourceState};
 use jobmeter_daemon::supervise::Supervisor;
 use jobmeter_decide::gating::Wanted;
@@ -45,10 +45,11 @@ impl Replica {
         drop(rustls::crypto::ring::default_provider().install_default());
         let (admin, registry) = (Admin::default(), Registry::new());
         let mut supervisor = Supervisor::without_signals(Duration::from_secs(5));
+        let gating = gating::detect(Wanted::Auto, api.client(), admin.sources.clone(), &mut supervisor);
         let serving = Serving {
             config: config(),
             client: api.client(),
-            gating: Wanted::Auto,
+            gating,
             sources: admin.sources.clone(),
             ready: admin.readiness.gate("webhook"),
             metrics: WebhookMetrics::register(&registry).unwrap(),

@@ -10,6 +10,7 @@ mod controller;
 mod job;
 mod pod;
 mod pools;
+mod view;
 
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use jiff::Timestamp;
 use jobmeter_protocol::ContainerKind;
 
 pub use controller::Controller;
+pub use view::{Named, Names};
 
 use crate::pool::PoolSettings;
 

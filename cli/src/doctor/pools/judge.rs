@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jobmeter_protocol::{Capability, CapabilityState as State, PoolStatus};
 
 use super::cluster::CONFIGURATION;
-use super::{Cluster, Facts, Gated, Told, Webhook};
+use super::{Cluster, Facts, Gated, Told, Webhook, suspends};
 
 /// Parts of the coordinator that pools need, by the words in their names.
 const PARTS: [&str; 5] = ["pool", "gating", "webhook", "certificate", "leader"];
@@ -17,8 +17,13 @@ pub(super) fn judge(facts: &Facts) -> Vec<Capability> {
     let told = facts.sources.iter().filter(|(name, _)| of_pools(name)).map(|(name, told)| part(name, told));
     let mut checks: Vec<Capability> = told.collect();
     checks.push(pools(facts));
+    let suspends = suspends(&facts.sources);
+    checks.extend(of_nodes(facts).filter(|_| suspends));
     match &facts.cluster {
-        Some(cluster) => checks.extend([webhook(cluster, suspends(facts)), gated(cluster, facts)]),
+        Some(cluster) => {
+            checks.extend([webhook(cluster, suspends), gated(cluster, facts)]);
+            checks.extend(resumes(cluster));
+        }
         None => checks.push(check(
             "api_server",
             State::Unsupported,
@@ -50,9 +55,32 @@ fn pools(facts: &Facts) -> Capability {
     }
 }
 
-/// Whole Jobs are held back here, not pods: the coordinator's `gating` begins with the word.
-fn suspends(facts: &Facts) -> bool {
-    facts.sources.get("gating").and_then(|told| told.detail.as_deref()).is_some_and(|detail| detail.starts_with("suspend"))
+/// Places on nodes are those of pods.
+fn of_nodes(facts: &Facts) -> Option<Capability> {
+    let pools = facts.pools.iter().flatten().filter(|pool| pool.per_node.is_some() || pool.start_rate.is_some());
+    let names: Vec<&str> = pools.map(|pool| pool.name.as_str()).collect();
+    let why = || {
+        let pools = names.join(", ");
+        format!("perNode and startRate of {pools} do not apply: whole Jobs are suspended here, and have no pods on any node yet")
+    };
+    (!names.is_empty()).then(|| check("limits_of_nodes", State::Unsupported, why()))
+}
+
+/// Who holds Jobs back has to be able to let them go.
+fn resumes(cluster: &Cluster) -> Option<Capability> {
+    let (state, detail) = match cluster.resumes.as_ref()? {
+        Ok(true) => (State::Active, "the coordinator may change Jobs".to_owned()),
+        Ok(false) => (
+            State::Failed,
+            "the coordinator may not change Jobs: those that are suspended for a pool are never resumed. Add manifests/components/suspend"
+                .to_owned(),
+        ),
+        Err(why) => (
+            State::Unsupported,
+            format!("{why}. Without the rights of manifests/components/suspend, Jobs that are suspended for a pool are never resumed"),
+        ),
+    };
+    Some(check("resumed_jobs", state, detail))
 }
 
 fn webhook(cluster: &Cluster, suspends: bool) -> Capability {
@@ -67,7 +95,9 @@ fn webhook(cluster: &Cluster, suspends: bool) -> Capability {
         Ok(Some(webhooks)) => webhooks,
     };
     let names = |webhooks: &[&Webhook]| webhooks.iter().map(|webhook| webhook.name.as_str()).collect::<Vec<_>>().join(", ");
-    let without: Vec<&Webhook> = webhooks.iter().filter(|webhook| !webhook.has_authority).collect();
+    // Without an authority every call of it fails, which holds nobody up where that is ignored.
+    let (without, passed): (Vec<&Webhook>, Vec<_>) =
+        webhooks.iter().filter(|webhook| !webhook.has_authority).partition(|webhook| webhook.fails_closed);
     // The others warn, or look for labels in templates of all Jobs: nobody's Job may depend on them.
     let holding: Vec<&Webhook> = webhooks.iter().filter(|webhook| webhook.by_label && webhook.of_pods != suspends).collect();
     let open: Vec<&Webhook> = holding.iter().copied().filter(|webhook| !webhook.fails_closed).collect();
@@ -89,7 +119,11 @@ fn webhook(cluster: &Cluster, suspends: bool) -> Capability {
         );
         check(name, State::Failed, why)
     } else {
-        check(name, State::Active, format!("{} with an authority, failurePolicy Fail", names(&holding)))
+        let passed = match passed.as_slice() {
+            [] => String::new(),
+            passed => format!("; no caBundle yet in {}, which is passed by until then", names(passed)),
+        };
+        check(name, State::Active, format!("{} with an authority, failurePolicy Fail{passed}", names(&holding)))
     }
 }
 

@@ -9,15 +9,19 @@ use nix::sys::signal::Signal;
 
 use super::{Place, Running, job, told};
 
-struct Service {
+pub(super) struct Service {
     child: Running,
     address: String,
 }
 
 impl Service {
     fn start(place: &Place) -> Self {
+        Self::with(place, &["--pool", "2"])
+    }
+
+    pub(super) fn with(place: &Place, args: &[&str]) -> Self {
         let mut command = place.jobmeter("standalone");
-        command.args(["--listen", "127.0.0.1:0", "--pool", "2"]).stdout(Stdio::piped()).stderr(Stdio::null());
+        command.args(["--listen", "127.0.0.1:0"]).args(args).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = Running::start(&mut command);
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -26,7 +30,7 @@ impl Service {
     }
 
     /// Status and body.
-    fn ask(&self, method: &str, path: &str, token: Option<&str>, body: &str) -> (u16, String) {
+    pub(super) fn ask(&self, method: &str, path: &str, token: Option<&str>, body: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         let token = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
         let length = body.len();
@@ -38,13 +42,13 @@ impl Service {
         (status, answer.split_once("\r\n\r\n").unwrap().1.to_owned())
     }
 
-    fn stop(mut self) -> Option<i32> {
+    pub(super) fn stop(mut self) -> Option<i32> {
         self.child.signal(Signal::SIGTERM);
         self.child.wait().unwrap().code()
     }
 }
 
-fn submit(place: &Place, args: &[&str]) -> std::process::Output {
+pub(super) fn submit(place: &Place, args: &[&str]) -> std::process::Output {
     let mut command: Command = place.jobmeter("submit");
     command.args(args).output().unwrap()
 }

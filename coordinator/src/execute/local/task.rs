@@ -17,6 +17,7 @@ use tracing::warn;
 use super::clock::Clock;
 use super::job_book::JobBooks;
 use super::pod_book::PodBook;
+use super::pools::{Books, LocalPools, News};
 use super::run::{RunReport, RunSignal, RunStarted, Runner};
 use super::settle::settle;
 use super::spawner::{Spawner, Start};
@@ -37,6 +38,7 @@ pub(super) struct Outlets {
     pub(super) world: mpsc::Sender<LocalEvent>,
     pub(super) events: mpsc::Sender<ExecutorEvent>,
     pub(super) overview: watch::Sender<Overview>,
+    pub(super) pools: LocalPools,
 }
 
 pub(super) struct Executor {
@@ -101,6 +103,7 @@ impl Executor {
         for (pod_uid, directory) in logs::leftovers(&self.options.log_root) {
             self.storing.spawn(logs::take_over(directory, pod_uid, self.outlets.agent.clone()));
         }
+        self.publish_overview();
         let mut overview = tokio::time::interval(OVERVIEW_PERIOD);
         loop {
             let timer = wait_until(self.controller.next_wake().map(|at| self.clock.instant(at).into()));
@@ -115,6 +118,7 @@ impl Executor {
                 () = wait_until(self.store_until) => {}
                 Some(command) = inbox.recv() => self.on_command(command).await,
                 () = timer => self.observe(Observation::Woken).await,
+                news = self.outlets.pools.next() => self.on_pools(news).await,
                 _ = overview.tick(), if self.overview_is_old => self.publish_overview(),
             }
             self.tell_pods().await;
@@ -186,6 +190,18 @@ impl Executor {
             }
         }
         Ok(names)
+    }
+
+    async fn on_pools(&mut self, news: News) {
+        match news {
+            News::Asked(question) => {
+                let books = Books { node: &self.options.node, jobs: &self.jobs, pods: &self.pods };
+                let detail = self.controller.pool(&question.pool, question.limit, &books, self.clock.now());
+                // Whoever asked may have left.
+                drop(question.answer.send(detail));
+            }
+            News::Changed(pools) => self.observe(Observation::Pools(pools)).await,
+        }
     }
 
     async fn on_started(&mut self, RunStarted { run, pid, at }: RunStarted) {
@@ -377,6 +393,7 @@ impl Executor {
         let (running, unfinished_jobs) = (self.controller.running(), self.controller.unfinished());
         let overview = Overview { running, unfinished_jobs, waiting: waiting.collect() };
         self.outlets.overview.send_replace(overview);
+        self.outlets.pools.publish(&self.controller, self.clock.now());
     }
 }
 

@@ -104,7 +104,8 @@ impl Rig {
         let mut supervisor = Supervisor::without_signals(Duration::from_secs(1));
         let (world, mut heard) = mpsc::channel(64);
         let drain = tokio::spawn(async move { while heard.recv().await.is_some() {} });
-        let (executor, events) = start(options, Forker::fork().unwrap(), agent.clone(), world, &mut supervisor).unwrap();
+        let (executor, events) =
+            start(options, Forker::fork().unwrap(), agent.clone(), world, LocalPools::default(), &mut supervisor).unwrap();
         Self { executor, events, agent, logs: dir.path().to_owned(), cgroups, _keep: (dir, supervisor, drain) }
     }
 

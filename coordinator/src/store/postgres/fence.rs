@@ -9,7 +9,8 @@ use super::super::engine::EngineError;
 use super::session::Session;
 
 const FOUND: &str = "SELECT epoch FROM leadership FOR SHARE";
-const CLAIM: &str = "UPDATE leadership SET epoch = GREATEST(epoch, $1) RETURNING epoch";
+/// Once for each epoch: where the Lease was deleted, two that lead may have the same. 0 is of one that has nobody beside it.
+const CLAIM: &str = "UPDATE leadership SET epoch = $1 WHERE epoch < $1 OR (epoch = 0 AND $1 = 0)";
 
 /// The epoch that may write until the end of this transaction.
 pub(super) fn found(session: &mut Session) -> Result<u64, Error> {
@@ -21,9 +22,8 @@ pub(super) const fn check(epoch: u64, found: u64) -> Result<(), EngineError> {
     if found == epoch { Ok(()) } else { Err(EngineError::Fenced { epoch, found }) }
 }
 
-/// Answers with the epoch that may write now: a later one than `epoch` if another leads already.
-pub(super) fn claim(session: &mut Session, epoch: u64) -> Result<u64, Error> {
-    let epoch = i64::try_from(epoch).unwrap_or(i64::MAX);
-    let claimed: i64 = session.client.query_one(CLAIM, &[&epoch])?.try_get(0)?;
-    Ok(u64::try_from(claimed).unwrap_or(0))
+/// From now on that epoch alone may write; or it is answered which one was claimed before.
+pub(super) fn claim(session: &mut Session, epoch: u64) -> Result<Option<u64>, Error> {
+    let wanted = i64::try_from(epoch).unwrap_or(i64::MAX);
+    Ok(if session.client.execute(CLAIM, &[&wanted])? == 0 { Some(found(session)?) } else { None })
 }

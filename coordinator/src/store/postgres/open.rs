@@ -25,7 +25,7 @@ pub(in crate::store) fn lead(address: &Address, epoch: u64) -> Result<Postgres, 
             let action = "claim the right to write";
             if is_lost(&source) { EngineError::Lost { action, source } } else { EngineError::Postgres { action, source } }
         });
-        let claimed = claimed.and_then(|found| fence::check(epoch, found));
+        let claimed = claimed.and_then(|other| other.map_or(Ok(()), |found| Err(EngineError::Fenced { epoch, found })));
         claimed.map_err(|source| {
             let store = address.to_string();
             match source {

@@ -9,15 +9,15 @@ use super::pools::{Pools, Verdicts};
 use super::{JobKey, Observation, Settings, Step, Waiting, earlier};
 
 pub struct Controller {
-    settings: Settings,
-    pools: Pools,
+    pub(super) settings: Settings,
+    pub(super) pools: Pools,
     /// When a pool's start rate allows more.
     wake: Option<Timestamp>,
     /// Those that are not over.
-    jobs: BTreeMap<JobKey, Job>,
+    pub(super) jobs: BTreeMap<JobKey, Job>,
     /// Of these, those with a pod started: only they have anything to wake for.
-    started: BTreeSet<JobKey>,
-    running: usize,
+    pub(super) started: BTreeSet<JobKey>,
+    pub(super) running: usize,
     stopping: bool,
 }
 
@@ -32,7 +32,7 @@ impl Controller {
         match observation {
             Observation::Pools(pools) => self.pools.configure(pools),
             Observation::Submitted { job, plan } => {
-                let mut state = Job::new(job, plan);
+                let mut state = Job::new(job, plan, now);
                 if self.stopping {
                     state.stop(now);
                 }
@@ -144,7 +144,7 @@ impl Controller {
     }
 
     /// Who gets one of so many places of the machine, in their order, and why the others wait.
-    fn verdicts(&self, free: usize, now: Timestamp) -> Verdicts {
+    pub(super) fn verdicts(&self, free: usize, now: Timestamp) -> Verdicts {
         let running = self.started.iter().filter_map(|key| self.jobs.get(key));
         let wanting = self.jobs.iter().map(|(key, job)| (*key, job.plan(), job.wanted(now))).filter(|(.., pods)| *pods > 0);
         self.pools.admit(running, wanting, free, now)

@@ -13,6 +13,7 @@ use super::{
 pub(super) struct Job {
     key: JobKey,
     plan: Plan,
+    submitted: Timestamp,
     started: Option<Timestamp>,
     /// Started and not finished.
     active: BTreeMap<u32, Pod>,
@@ -30,10 +31,11 @@ pub(super) struct Job {
 }
 
 impl Job {
-    pub(super) fn new(key: JobKey, plan: Plan) -> Self {
+    pub(super) fn new(key: JobKey, plan: Plan, now: Timestamp) -> Self {
         Self {
             key,
             plan,
+            submitted: now,
             started: None,
             active: BTreeMap::new(),
             settling: BTreeSet::new(),
@@ -50,6 +52,15 @@ impl Job {
 
     pub(super) fn active(&self) -> usize {
         self.active.len()
+    }
+
+    /// Started and not finished.
+    pub(super) fn pods(&self) -> impl Iterator<Item = &Pod> {
+        self.active.values()
+    }
+
+    pub(super) fn submitted(&self) -> Timestamp {
+        self.submitted
     }
 
     pub(super) fn plan(&self) -> &Plan {

@@ -8,6 +8,7 @@ use super::{Ending, Plan, PodFailure, PodKey, PodOutcome, Restart, RunKey, Setti
 pub(super) struct Pod {
     pub(super) key: PodKey,
     pub(super) index: Option<u32>,
+    pub(super) started: Timestamp,
     /// Of init and main containers; a sidecar's do not count against the job.
     pub(super) restarts: u32,
     deadline: Option<Timestamp>,
@@ -41,11 +42,17 @@ impl Pod {
         Self {
             key,
             index,
+            started: now,
             restarts: 0,
             deadline: plan.pod_active_deadline.map(|deadline| after(now, deadline)),
             containers: plan.containers.iter().map(container).collect(),
             winding_down: None,
         }
+    }
+
+    /// Its outcome is decided.
+    pub(super) fn is_ending(&self) -> bool {
+        self.winding_down.is_some()
     }
 
     /// The first order to stop decides the outcome.

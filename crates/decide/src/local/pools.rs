@@ -30,13 +30,18 @@ pub(super) struct Verdicts {
     /// A job as often as it gets a place.
     pub(super) admitted: Vec<JobKey>,
     pub(super) wake: Option<Timestamp>,
-    waiting: BTreeMap<JobKey, WaitReason>,
+    waiting: BTreeMap<JobKey, pool::WaitReason>,
 }
 
 impl Verdicts {
     /// Who is not held back by a pool waits for the machine.
     pub(super) fn why(&mut self, job: JobKey) -> WaitReason {
-        self.waiting.remove(&job).unwrap_or(WaitReason::PoolFull)
+        self.held(job).map_or(WaitReason::PoolFull, WaitReason::Pool)
+    }
+
+    /// Why its pool holds it back; a pool with a free place does not.
+    pub(super) fn held(&mut self, job: JobKey) -> Option<pool::WaitReason> {
+        self.waiting.remove(&job)
     }
 }
 
@@ -55,6 +60,10 @@ impl Pools {
 
     pub(super) fn has(&self, name: &str) -> bool {
         self.named.contains_key(name)
+    }
+
+    pub(super) fn settings(&self, name: &str) -> Option<&PoolSettings> {
+        self.named.get(name).map(|pool| &pool.settings)
     }
 
     pub(super) fn names(&self) -> Vec<String> {
@@ -116,7 +125,7 @@ impl Pools {
             return each.take(free).collect();
         };
         let Some(Pool { settings, starts }) = self.named.get(name) else {
-            let why = WaitReason::Pool(pool::WaitReason::NoSuchPool { pool: name.into() });
+            let why = pool::WaitReason::NoSuchPool { pool: name.into() };
             verdicts.waiting.extend(wanting.into_iter().map(|(key, ..)| (key, why.clone())));
             return VecDeque::new();
         };
@@ -144,8 +153,9 @@ impl Pools {
             if let pool::WaitReason::StartRate { until } = why {
                 verdicts.wake = earlier(verdicts.wake, Some(until));
             }
-            if !matches!(why, pool::WaitReason::ItsTurn { .. }) {
-                verdicts.waiting.insert(*key, WaitReason::Pool(why));
+            // Else the pool would be full only if the machine had room for those.
+            if outcome.admitted.is_empty() && !matches!(why, pool::WaitReason::ItsTurn { .. }) {
+                verdicts.waiting.insert(*key, why);
             }
         }
         let priorities: BTreeMap<JobKey, i32> = wanting.iter().map(|(key, plan, ..)| (*key, plan.priority)).collect();

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jobmeter_protocol::ContainerKind::{self, Init, Main, Sidecar};
+use jobmeter_protocol::PoolStatus;
 use proptest::prelude::*;
 
 use super::*;
@@ -394,6 +395,62 @@ fn a_pool_that_vanishes_holds_its_jobs_and_one_that_comes_back_lets_them_go() {
     world.observe(Observation::Pools(vec![named("gpu", 1)]));
     world.run();
     assert_eq!(world.job_ends(), [(1, 0, COMPLETE)]);
+}
+
+struct ByKey;
+
+impl Names for ByKey {
+    fn node(&self) -> &str {
+        "here"
+    }
+
+    fn job(&self, job: JobKey) -> Option<Named> {
+        Some(Named { name: format!("job-{}", job.0), uid: String::new() })
+    }
+
+    fn pod(&self, pod: PodKey) -> Option<Named> {
+        Some(Named { name: format!("job-{}-{}", pod.job.0, pod.serial), uid: String::new() })
+    }
+}
+
+#[test]
+fn people_see_who_is_in_a_pool_and_whether_the_pool_or_the_machine_holds_the_others_back() {
+    let mut world = World::new(3, &|_| ENDLESS);
+    world.observe(Observation::Pools(vec![named("gpu", 2), named("cpu", 8)]));
+    world.submit(0, Plan { completions: Some(9), parallelism: 4, ..pooled("gpu") });
+    world.submit(1, Plan { completions: Some(10), parallelism: 10, ..pooled("cpu") });
+    world.submit(2, Plan { priority: 5, ..pooled("gpu") });
+    let waits = |status: &PoolStatus| status.waiting.iter().map(|(why, pods)| format!("{why} {pods}")).collect::<Vec<_>>();
+    let pools = world.controller.pools(world.now);
+    let seen: Vec<_> = pools.iter().map(|pool| (pool.name.as_str(), pool.size, pool.used, pool.queued, waits(pool))).collect();
+    // cpu has free places; of the job's nine in gpu only four are to run at once.
+    let only = |why: &str| vec![why.to_owned()];
+    assert_eq!(seen, [("cpu", 8, 1, 9, only("machine_full 9")), ("gpu", 2, 2, 3, only("pool_full 3"))]);
+    let full = world.controller.waiting(world.now).into_iter().find(|waiting| waiting.job == JobKey(1)).unwrap();
+    assert_eq!(full.why, WaitReason::PoolFull, "the machine's");
+    let gpu = world.controller.pool("gpu", 2, &ByKey, world.now).unwrap();
+    assert_eq!(gpu.members.iter().map(|member| member.name.as_str()).collect::<Vec<_>>(), ["job-0-0", "job-0-1"]);
+    assert_eq!(
+        gpu.waiting.iter().map(|wait| (wait.position, wait.name.as_str())).collect::<Vec<_>>(),
+        [(1, "job-2"), (2, "job-0")]
+    );
+    assert_eq!(world.controller.pool("typo", 2, &ByKey, world.now), None);
+    // A pool that vanishes is seen for as long as somebody is in it.
+    world.observe(Observation::Pools(Vec::new()));
+    let gone = &world.controller.pools(world.now)[1];
+    assert_eq!((gone.used, gone.over, gone.configured_size.as_str()), (2, 0, "not configured"));
+    assert_eq!(waits(gone), ["no_such_pool 3"]);
+}
+
+#[test]
+fn who_waits_under_fair_share_is_told_in_the_order_of_admission() {
+    let mut world = World::new(8, &|_| ENDLESS);
+    world.observe(Observation::Pools(vec![PoolSettings { order: Order::FairShare, ..named("gpu", 1) }]));
+    for (job, namespace) in [(0, "a"), (1, "a"), (2, "a"), (3, "b"), (4, "b")] {
+        world.submit(job, Plan { namespace: namespace.to_owned(), ..pooled("gpu") });
+    }
+    let waiting = world.controller.pool("gpu", 9, &ByKey, world.now).unwrap().waiting;
+    assert_eq!(waiting.iter().map(|wait| wait.name.as_str()).collect::<Vec<_>>(), ["job-3", "job-1", "job-4", "job-2"]);
 }
 
 fn any_plan() -> impl Strategy<Value = Plan> {

@@ -5,6 +5,7 @@
 //! In: a [`Round`] and the lanes. Out: who is admitted, to which nodes, and for every lane why the rest of it waits.
 //! Used by the cluster's [`super::Ledger`] and by the executor of one machine ([`crate::local`]).
 
+mod line;
 mod nodes;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use jiff::Timestamp;
 
 use super::placement::Survey;
 use super::{Order, PoolSettings, Size, StartRate, WaitReason};
+pub use line::Line;
 pub use nodes::Load;
 use nodes::Rooms;
 
@@ -108,13 +110,21 @@ where
     I: Iterator<Item = Asking<K>>,
 {
     let mut lanes: Vec<Open<'_, I>> = lanes.into_iter().map(|lane| Open { lane, closed: None }).collect();
-    let mut admission = Admission { round, used: round.used, shares: BTreeMap::new(), rooms: Rooms::new(round) };
+    let asking = lanes.iter().map(|open| waiters(&open.lane)).sum();
+    let mut admission = Admission { round, used: round.used, shares: BTreeMap::new(), rooms: Rooms::new(round), asking };
+    let mut line = Line::new(round.order);
+    for (index, open) in lanes.iter_mut().enumerate() {
+        admission.join(&mut line, index, &mut open.lane);
+    }
     let mut outcome = Outcome { admitted: Vec::new(), waiting: Vec::new(), blocker: None, more: false };
     // Why all wait who have not been told otherwise, once the pool is closed.
     let rest = loop {
-        let Some(next) = admission.next(&mut lanes) else { break full(admission.used, round.size) };
+        let Some(next) = line.pop(|lane, _| admission.share(lanes[lane].lane.namespace)) else {
+            break full(admission.used, round.size);
+        };
         let slots = lanes[next].lane.slots;
         if let Some(why) = never(slots, round.size) {
+            admission.asking -= waiters(&lanes[next].lane);
             lanes[next].closed = Some(why);
             continue;
         }
@@ -131,16 +141,23 @@ where
             break WaitReason::ItsTurn { writes: u32::try_from(most).unwrap_or(u32::MAX) };
         }
         let nodes = match lanes[next].lane.survey {
-            Some(survey) => admission.rooms.choose(survey, admission.wanting(&lanes)),
+            Some(survey) => admission.rooms.choose(survey, admission.wanting()),
             None => Ok(Vec::new()),
         };
         match nodes {
             Ok(nodes) => {
-                let Some(asking) = lanes[next].lane.members.next() else { continue };
-                admission.take(slots, lanes[next].lane.namespace, &nodes);
-                outcome.admitted.push(Admitted { key: asking.key, nodes });
+                let lane = &mut lanes[next].lane;
+                admission.asking -= waiters(lane);
+                let Some(head) = lane.members.next() else { continue };
+                admission.asking += waiters(lane);
+                admission.take(slots, lane.namespace, &nodes);
+                admission.join(&mut line, next, lane);
+                outcome.admitted.push(Admitted { key: head.key, nodes });
             }
-            Err(why) => lanes[next].closed = Some(why),
+            Err(why) => {
+                admission.asking -= waiters(&lanes[next].lane);
+                lanes[next].closed = Some(why);
+            }
         }
     };
     let why = |lane: Open<'_, I>| lane.closed.or_else(|| never(lane.lane.slots, round.size)).unwrap_or_else(|| rest.clone());
@@ -178,29 +195,32 @@ struct Admission<'a> {
     /// Given in this round, on top of the round's own.
     shares: BTreeMap<Arc<str>, u32>,
     rooms: Rooms<'a>,
+    /// Members of the lanes that are open.
+    asking: usize,
+}
+
+/// The lower bound of an exact iterator is its length; a lane that does not know has one at least.
+fn waiters<I: Iterator>(lane: &Lane<'_, I>) -> usize {
+    lane.members.size_hint().0.max(1)
 }
 
 impl Admission<'_> {
-    fn next<K: Ord, I: Iterator<Item = Asking<K>>>(&self, lanes: &mut [Open<'_, I>]) -> Option<usize> {
-        let heads = lanes.iter_mut().enumerate().filter(|(_, lane)| lane.closed.is_none()).filter_map(|(index, lane)| {
-            let share = lane.lane.namespace.map_or(0, |namespace| self.share(namespace));
-            lane.lane.members.peek().map(|asking| (index, asking, share))
-        });
-        first(self.round.order, heads)
+    fn join<K: Ord + Clone, I: Iterator<Item = Asking<K>>>(&self, line: &mut Line<K>, index: usize, lane: &mut Lane<'_, I>) {
+        if let Some(head) = lane.members.peek() {
+            line.join(index, head.clone(), self.share(lane.namespace));
+        }
     }
 
-    fn share(&self, namespace: &Arc<str>) -> u32 {
+    fn share(&self, namespace: Option<&Arc<str>>) -> u32 {
+        let Some(namespace) = namespace else { return 0 };
         let of = |shares: &BTreeMap<Arc<str>, u32>| shares.get(namespace).copied().unwrap_or(0);
         of(self.round.shares).saturating_add(of(&self.shares))
     }
 
     /// Members that could get a place now: among so many the free nodes are shared.
-    fn wanting<I: Iterator>(&self, lanes: &[Open<'_, I>]) -> u32 {
+    fn wanting(&self) -> u32 {
         let free = self.round.size.saturating_sub(self.used);
-        let open = lanes.iter().filter(|lane| lane.closed.is_none());
-        // The lower bound of an exact iterator is its length; a lane that does not know has one at least.
-        let members: usize = open.map(|lane| lane.lane.members.size_hint().0.max(1)).sum();
-        free.min(u32::try_from(members).unwrap_or(u32::MAX))
+        free.min(u32::try_from(self.asking).unwrap_or(u32::MAX))
     }
 
     fn take(&mut self, slots: u32, namespace: Option<&Arc<str>>, nodes: &[Arc<str>]) {

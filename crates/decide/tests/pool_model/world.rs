@@ -54,6 +54,10 @@ pub(crate) enum Event {
     Takeover,
     People,
     NodeBack(NodeFacts),
+    Ready(NodeFacts),
+    /// A gated pod gets its label back.
+    Relabel(Arc<str>),
+    Configure,
     /// The controller deletes pods of nodes that are gone.
     CollectGarbage(Arc<str>),
 }
@@ -158,6 +162,10 @@ impl World {
     pub(crate) fn resize(&mut self, pool: &Arc<str>, size: u32) {
         self.sizes.insert(pool.clone(), size);
         self.judge.sized(pool, size, self.now);
+        self.configure();
+    }
+
+    pub(crate) fn configure(&mut self) {
         let settings = self.settings();
         if let Some(leader) = &mut self.leader {
             leader.observe(Observation::Pools(settings), self.now);
@@ -201,6 +209,14 @@ impl World {
                 self.cluster.nodes.insert(node.name.clone(), node.clone());
                 self.cluster.node_log.push(Change::Node(node));
             }
+            Event::Ready(node) => {
+                if let Some(there) = self.cluster.nodes.get_mut(&node.name) {
+                    *there = node.clone();
+                    self.cluster.node_log.push(Change::Node(node));
+                }
+            }
+            Event::Relabel(uid) => self.cluster.change(&uid, |pod| pod.labelled = true),
+            Event::Configure => self.configure(),
             Event::CollectGarbage(node) => self.collect_garbage(&node),
         }
     }

@@ -21,7 +21,7 @@ impl Ledger {
             Answer::Done(member) => self.done(uid, what, &member, now),
             Answer::Gone => self.bury(uid, now),
             Answer::Refused { why } => self.books.edit(uid, |entry| refused(entry, what, why, now)),
-            Answer::Unknown { .. } => self.books.edit(uid, |entry| unknown(entry, what, now)),
+            Answer::Unknown { why } => self.books.edit(uid, |entry| unknown(entry, what, why, now)),
         }
     }
 
@@ -95,12 +95,13 @@ fn refused(entry: &mut Entry, what: Write, why: String, now: Timestamp) {
     }
 }
 
-/// It may have been done, or be done yet.
-fn unknown(entry: &mut Entry, what: Write, now: Timestamp) {
+/// It may have been done, or be done yet. It is looked at now; it is written again later and later.
+fn unknown(entry: &mut Entry, what: Write, why: String, now: Timestamp) {
     match (what, entry.standing) {
         (Write::Reserve, Standing::Reserving) => entry.look = Some(now),
         (Write::Reserve, Standing::Fencing) | (Write::Release, Standing::Releasing) => {
             entry.standing = Standing::Inherited;
+            entry.refused(why, now);
             entry.look = Some(now);
         }
         _ => {}

@@ -20,6 +20,8 @@ pub(super) struct Books {
     looks: BTreeSet<(Timestamp, Arc<str>)>,
     rests: BTreeSet<(Timestamp, Arc<str>)>,
     known: Known,
+    /// Starts in pools that were taken away, until nobody could count them any more, should the pool come back.
+    retired: BTreeMap<Arc<str>, Pool>,
     /// The pools were told once. Before that every start is kept.
     configured: bool,
 }
@@ -72,11 +74,24 @@ impl Books {
     }
 
     pub(super) fn started(&mut self, home: &Arc<str>, node: &Arc<str>, at: Timestamp, now: Timestamp) {
-        let pool = self.pools.entry(home.clone()).or_default();
-        if !self.configured || pool.limits().start_rate.is_some() {
-            pool.started(node, at, now);
-            self.changed.insert(home.clone());
+        if let Some(retired) = self.retired.get_mut(home) {
+            retired.started(node, at, now);
         }
+        // What has ended is no member, and makes no pool that nobody configured.
+        let pool = match self.configured {
+            false => self.pools.entry(home.clone()).or_default(),
+            true => match self.pools.get_mut(home) {
+                Some(pool) if pool.limits().start_rate.is_some() => pool,
+                _ => return,
+            },
+        };
+        pool.started(node, at, now);
+        self.changed.insert(home.clone());
+    }
+
+    /// Of nodes that are gone nobody else would.
+    pub(super) fn forget_starts(&mut self, now: Timestamp) {
+        self.pools.values_mut().filter(|pool| pool.settings.is_some()).for_each(|pool| pool.forget_starts(now));
     }
 
     pub(super) fn next_look(&self, now: Timestamp) -> Option<Arc<str>> {
@@ -105,7 +120,24 @@ impl Books {
         for (name, pool) in &mut self.pools {
             let members = self.members.values().filter(|member| member.home == *name);
             recount_starts(pool, before.remove(name).unwrap_or_default(), !self.configured, members, now);
+            if pool.settings.is_some()
+                && let Some(retired) = self.retired.remove(name)
+            {
+                // A start that is counted twice, because its member is still there, only makes the next one wait.
+                recount_starts(pool, retired, true, std::iter::empty(), now);
+            }
         }
+        let rated = before.into_iter().filter(|(_, pool)| pool.limits().start_rate.is_some());
+        self.retired
+            .extend(rated.map(|(name, Pool { settings, loads, .. })| (name, Pool { settings, loads, ..Pool::default() })));
+        self.retired.retain(|_, pool| {
+            let rate = pool.limits().start_rate;
+            pool.loads.retain(|_, load| {
+                load.forget_before(now, rate);
+                !load.is_empty()
+            });
+            !pool.loads.is_empty()
+        });
         self.configured = true;
         self.changed = self.pools.keys().cloned().collect();
     }
@@ -166,7 +198,9 @@ impl Books {
 
 /// Starts that were counted as far back as they go, and before that those of members that are still there.
 fn recount_starts<'a>(pool: &mut Pool, before: Pool, complete: bool, members: impl Iterator<Item = &'a Entry>, now: Timestamp) {
-    let Some(rate) = pool.limits().start_rate else { return };
+    if pool.limits().start_rate.is_none() {
+        return;
+    }
     let since = match before.limits().start_rate {
         _ if complete => Timestamp::MIN,
         Some(old) => now.checked_sub(old.within).unwrap_or(Timestamp::MIN),
@@ -178,10 +212,7 @@ fn recount_starts<'a>(pool: &mut Pool, before: Pool, complete: bool, members: im
     for (node, at) in counted.filter(|(_, at)| *at > since).chain(remembered.filter(|(_, at)| *at <= since)) {
         pool.loads.entry(node).or_default().started(at);
     }
-    for load in pool.loads.values_mut() {
-        load.forget_before(now, Some(rate));
-    }
-    pool.loads.retain(|_, load| !load.is_empty());
+    pool.forget_starts(now);
 }
 
 impl Known {

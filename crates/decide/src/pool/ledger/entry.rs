@@ -53,6 +53,8 @@ pub(super) struct Entry {
     pub(super) deleting: bool,
     /// The watch does not see it any more.
     pub(super) unwatched: bool,
+    /// And an event showed it since, which may be an old one.
+    pub(super) shown: bool,
     /// A step is under way.
     pub(super) in_flight: bool,
     /// When to look what is there.
@@ -104,6 +106,7 @@ impl Entry {
             lost: false,
             deleting: member.deleting,
             unwatched: false,
+            shown: false,
             in_flight: false,
             look: None,
             retry: None,
@@ -151,10 +154,12 @@ impl Entry {
         }
     }
 
-    /// A new slot is never equal to one that it had, so that no release for the old one can succeed.
+    /// A new slot is never equal to one that it had, so that no release for the old one can succeed. Nor is it of an earlier epoch:
+    /// whoever deletes the Lease has the epochs begin anew, and the old one would be there for good.
     pub(super) fn write(&mut self, standing: Standing, epoch: u64, nodes: Vec<String>, now: Timestamp) -> PoolSlot {
         let after = self.slot.as_ref().and_then(|old| old.given.checked_add(SignedDuration::from_nanos(1)).ok());
         let given = after.map_or(now, |after| after.max(now));
+        let epoch = self.slot.as_ref().map_or(epoch, |old| old.epoch.max(epoch));
         let slot = PoolSlot { pool: self.home.to_string(), epoch, given, nodes };
         self.standing = standing;
         self.before = self.slot.replace(Box::new(slot.clone()));

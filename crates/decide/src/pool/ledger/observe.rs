@@ -24,7 +24,10 @@ impl Ledger {
             Observation::Applied(member) => self.seen(&member, now),
             Observation::Gone { uid, proven: true } => self.bury(&uid, now),
             Observation::Gone { uid, proven: false } => self.unwatched(&uid, now),
-            Observation::NodesListed(nodes) => self.nodes_listed(nodes),
+            Observation::NodesListed(nodes) => {
+                self.nodes_listed(nodes);
+                self.books.forget_starts(now);
+            }
             Observation::Node(node) => {
                 if self.node_applied(node) {
                     self.select_nodes();
@@ -33,6 +36,7 @@ impl Ledger {
             Observation::NodeGone { name } => {
                 self.node_gone(&name);
                 self.select_nodes();
+                self.books.forget_starts(now);
             }
             Observation::Answered { uid, what, answer } => self.answered(&uid, what, answer, now),
             Observation::Found { uid, member } => self.found(&uid, member, now),
@@ -71,6 +75,9 @@ impl Ledger {
             return self.books.bind(&member.uid, member, now);
         }
         self.learn(member, now);
+        if self.books.members.get(&member.uid).is_some_and(|entry| entry.unwatched && !entry.shown) {
+            self.books.edit(&member.uid, |entry| entry.shown = true);
+        }
     }
 
     /// What an object says, whether by an event or by an answer.
@@ -127,14 +134,15 @@ impl Ledger {
         }
         self.books.edit(uid, |entry| {
             entry.unwatched = true;
+            entry.shown = false;
             entry.look = Some(now);
         });
     }
 
-    /// It was looked at, and it is still there.
+    /// It was looked at, and it is still there. Who waits is let go with its label, unless that may be back.
     pub(super) fn look_again(&mut self, uid: &Arc<str>, now: Timestamp) {
         let Some(entry) = self.books.members.get(uid).filter(|entry| entry.unwatched) else { return };
-        if entry.standing == Standing::Queued {
+        if entry.standing == Standing::Queued && !entry.shown {
             self.books.remove(uid);
             return;
         }

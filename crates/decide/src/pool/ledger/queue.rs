@@ -152,7 +152,15 @@ impl Pool {
         self.tidy(node);
     }
 
-    fn lane_key(&self, entry: &Entry) -> LaneKey {
+    pub(super) fn forget_starts(&mut self, now: Timestamp) {
+        let rate = self.limits().start_rate;
+        for load in self.loads.values_mut() {
+            load.forget_before(now, rate);
+        }
+        self.loads.retain(|_, load| !load.is_empty());
+    }
+
+    pub(super) fn lane_key(&self, entry: &Entry) -> LaneKey {
         let limited = self.limits().any() && entry.has_node_limits();
         LaneKey {
             slots: entry.slots,

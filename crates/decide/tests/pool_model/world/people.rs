@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use jobmeter_decide::pool::NodeFacts;
+
 use crate::cluster::{Change, Pod};
 use crate::world::{Event, POOLS, WINDOW, World};
 
@@ -39,6 +41,20 @@ impl World {
             self.cluster.change(&uid, |pod| pod.labelled = false);
         }
         if self.trouble(100)
+            && let Some(uid) = self.any_pod(|pod| pod.gated)
+        {
+            self.cluster.change(&uid, |pod| pod.labelled = false);
+            let wait = self.random.within(1, 200);
+            self.after(wait, Event::Relabel(uid));
+        }
+        // A leader that begins while a pool is not configured does not know its window: what starts meanwhile it does not count.
+        if self.trouble(30) && self.scenario.start_rate.is_none() {
+            self.forget_pool();
+        }
+        if self.trouble(50) {
+            self.make_unready();
+        }
+        if self.trouble(100)
             && let Some(uid) = self.any_pod(|pod| pod.node.is_none())
         {
             self.remove(&uid);
@@ -69,6 +85,29 @@ impl World {
             pod.by_hand = true;
         });
         self.ungated(uid);
+    }
+
+    /// Somebody breaks the file, and mends it.
+    fn forget_pool(&mut self) {
+        let kept = self.sizes.clone();
+        let lost: Arc<str> = Arc::from(*self.random.pick(&POOLS).unwrap());
+        self.sizes.remove(&lost);
+        self.configure();
+        self.sizes = kept;
+        let wait = self.random.within(100, 20_000);
+        self.after(wait, Event::Configure);
+    }
+
+    /// Pods on it run on.
+    fn make_unready(&mut self) {
+        let nodes: Vec<Arc<str>> = self.cluster.nodes.keys().cloned().collect();
+        let Some(name) = self.random.pick(&nodes).cloned() else { return };
+        let facts = self.cluster.nodes.get_mut(&name).unwrap();
+        facts.ready = false;
+        let back = NodeFacts { ready: true, ..facts.clone() };
+        self.cluster.node_log.push(Change::Node(facts.clone()));
+        let wait = self.random.within(100, 60_000);
+        self.after(wait, Event::Ready(back));
     }
 
     /// It has its grace; it ends in it, or it is gone at once in the end. Its start is counted as long as it is there.

@@ -1,3 +1,5 @@
+use jiff::Timestamp;
+
 use super::kit::*;
 use crate::pool::{Kind, Ledger, Member, Observation, Size};
 
@@ -92,4 +94,36 @@ fn who_is_being_deleted_is_not_admitted_and_keeps_the_place_that_it_has() {
     assert_eq!(rig.plan(), ["reserve b"]);
     let mut rig = Rig::new(|_| {}, vec![Member { deleting: true, ..on("a", "n1") }, pod("b")]);
     assert_eq!((rig.plan().len(), rig.members()), (0, vec!["a ending".to_owned()]));
+}
+
+#[test]
+fn a_gated_pod_whose_label_went_and_came_back_while_it_was_written_is_not_forgotten() {
+    let mut rig = Rig::new(|_| {}, vec![pod("a")]);
+    assert_eq!(rig.plan(), ["reserve a"]);
+    rig.see(Observation::Gone { uid: "a".into(), proven: false });
+    rig.apply(pod("a"));
+    rig.answer("a", crate::pool::Write::Reserve, refused());
+    assert_eq!(rig.plan(), ["look a"]);
+    rig.found("a", Some(pod("a")));
+    assert_eq!(rig.waiting(), ["a refused"]);
+    rig.pass(1);
+    assert_eq!(rig.plan(), ["reserve a"]);
+}
+
+#[test]
+fn pods_that_have_ended_leave_no_pool_that_nobody_configured() {
+    let ended = Member { pool: "old".into(), ended: true, ..on("a", "n1") };
+    let rig = Rig::new(|_| {}, vec![ended.clone()]);
+    assert_eq!(rig.ledger.pools(rig.now).len(), 1);
+    let mut rig = Rig::new(|_| {}, vec![]);
+    rig.apply(ended);
+    assert_eq!(rig.ledger.pools(rig.now).len(), 1);
+}
+
+#[test]
+fn the_oldest_is_found_whatever_its_priority() {
+    let waits = |name: &str, priority, second| Member { priority, created: Timestamp::from_second(second).unwrap(), ..pod(name) };
+    let members = [("a", 9, 50), ("b", 9, 60), ("c", 0, 20), ("d", 0, 70), ("e", -5, 30)].map(|(name, p, at)| waits(name, p, at));
+    let rig = Rig::new(|settings| settings.size = Size::Places(0), members.to_vec());
+    assert_eq!(rig.detail().pool.oldest, Some(Timestamp::from_second(20).unwrap()));
 }

@@ -102,3 +102,33 @@ fn a_rate_that_is_new_knows_what_has_started_before() {
     rig.configure(|_| {});
     assert_eq!(rig.waiting(), ["b start_rate"]);
 }
+
+#[test]
+fn a_pool_that_is_taken_away_and_comes_back_remembers_what_it_started() {
+    let mut rig = Rig::new(rated, Vec::new());
+    rig.see(Observation::NodesListed(vec![node("n1")]));
+    rig.apply(Member { scheduled: Some(rig.now), ..on("a", "n1") });
+    rig.apply(Member { ended: true, ..on("a", "n1") });
+    rig.see(Observation::Pools(Vec::new()));
+    rig.pass(10);
+    rig.configure(rated);
+    rig.apply(pod("b"));
+    assert_eq!((rig.plan().len(), rig.waiting()), (0, vec!["b start_rate".to_owned()]));
+    rig.pass(60);
+    assert_eq!(rig.plan(), ["reserve b"]);
+}
+
+#[test]
+fn nodes_that_come_and_go_leave_no_starts_behind() {
+    let mut rig = Rig::new(rated, Vec::new());
+    for n in 0..50 {
+        let (pod, spot) = (format!("p{n}"), format!("spot-{n}"));
+        rig.see(Observation::Node(node(&spot)));
+        rig.apply(Member { scheduled: Some(rig.now), ..on(&pod, &spot) });
+        rig.apply(Member { ended: true, ..on(&pod, &spot) });
+        rig.see(Observation::NodeGone { name: spot.as_str().into() });
+        rig.pass(120);
+    }
+    let loads = &rig.ledger.books.pools["gpu"].loads;
+    assert!(loads.len() <= 2, "{}", loads.len());
+}

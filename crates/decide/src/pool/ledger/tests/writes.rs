@@ -1,5 +1,5 @@
 use super::kit::*;
-use crate::pool::{Answer, Member, Observation, Size, Write};
+use crate::pool::{Answer, Member, Observation, PoolSlot, Size, Write};
 
 #[test]
 fn a_gate_goes_only_after_the_place_was_written() {
@@ -44,7 +44,9 @@ fn a_release_that_nobody_answered_keeps_its_place_and_is_fenced_before_it_is_tri
     rig.answer("a", Write::Release, unknown());
     assert_eq!((rig.plan(), rig.used()), (vec!["look a".to_owned()], 1));
     rig.found("a", Some(written));
-    // In the same moment of the clock, and yet another slot.
+    assert!(rig.plan().is_empty());
+    rig.now = rig.ledger.next_wake().unwrap();
+    // At whatever moment of the clock, another slot.
     let (words, fence) = rig.steps().remove(0);
     assert_eq!(words, "reserve a");
     assert!(fence.as_ref().unwrap().given > slot.unwrap().given);
@@ -144,4 +146,36 @@ fn so_many_steps_are_under_way_at_once_and_the_next_ones_say_so() {
     assert_eq!(rig.detail().pool.waiting, [("its_turn".to_owned(), 44)].into());
     rig.answer("p000", Write::Reserve, Answer::Gone);
     assert_eq!(rig.plan(), ["reserve p256"]);
+}
+
+#[test]
+fn a_place_of_an_epoch_that_no_lease_remembers_is_still_written_anew() {
+    // The Lease was deleted and counts from the beginning; no later leader is there to do it.
+    let inherited = Member { slot: Some(PoolSlot { epoch: 9, ..old_slot() }), ..pod("old") };
+    let mut rig = Rig::new(|_| {}, vec![inherited]);
+    let (words, slot) = rig.steps().remove(0);
+    assert_eq!((words.as_str(), slot.unwrap().epoch), ("reserve old", 9));
+}
+
+#[test]
+fn a_write_that_always_fails_without_an_answer_is_not_tried_again_at_once_for_ever() {
+    // The API server answers reads, and to each patch that a webhook of somebody's cannot be reached.
+    let inherited = Member { slot: Some(old_slot()), ..pod("old") };
+    let mut rig = Rig::new(|_| {}, vec![inherited.clone()]);
+    for wait in [1, 2, 4] {
+        assert_eq!(rig.plan(), ["reserve old"]);
+        rig.answer("old", Write::Reserve, unknown());
+        assert_eq!(rig.plan(), ["look old"]);
+        rig.found("old", Some(inherited.clone()));
+        assert_eq!((rig.plan().len(), rig.used()), (0, 1));
+        rig.pass(wait);
+    }
+}
+
+#[test]
+fn thousands_whose_turn_it_is_are_told_from_those_for_whom_no_place_is_left() {
+    let members: Vec<Member> = (0..3_000).map(|n| pod(&format!("p{n:04}"))).collect();
+    let mut rig = Rig::new(|settings| settings.size = Size::Places(2_000), members);
+    assert_eq!(rig.plan().len(), 256);
+    assert_eq!(rig.detail().pool.waiting, [("its_turn".to_owned(), 1_744), ("pool_full".to_owned(), 1_000)].into());
 }
