@@ -15,6 +15,8 @@ use super::{CoordinatorService, SourceArgs};
 
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Of an answer; a page of a thousand large records has a tenth of it.
+const MOST: usize = 256 << 20;
 
 pub(super) struct Proxy {
     client: Client,
@@ -91,9 +93,14 @@ impl Proxy {
     }
 
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &Path) -> Result<T, ProxyError> {
-        let request = Request::get(self.target(path)).body(Vec::new()).map_err(ProxyError::Address)?;
-        let text = self.client.request_text(request).await.map_err(|error| self.explain(error))?;
-        serde_json::from_str(&text).map_err(|source| ProxyError::Garbled { service: self.service.clone(), source })
+        let request = Request::get(self.target(path)).body(kube::client::Body::empty()).map_err(ProxyError::Address)?;
+        let (parts, body) = self.client.send(request).await.map_err(|error| self.explain(error))?.into_parts();
+        let body = axum::body::to_bytes(axum::body::Body::new(body), MOST).await;
+        let body = body.map_err(|error| ProxyError::Unreachable(Box::new(kube::Error::Service(error.into()))))?;
+        if !parts.status.is_success() {
+            return Err(self.refused(parts.status.as_u16(), &body));
+        }
+        serde_json::from_slice(&body).map_err(|source| ProxyError::Garbled { service: self.service.clone(), source })
     }
 
     /// An answer that is read as it comes.
@@ -106,15 +113,17 @@ impl Proxy {
             Ok(text) => return Ok(LogAnswer::Here(text)),
             Err(refusal) => refusal,
         };
-        // What the API server refuses is a Status with a code; what the coordinator says of a log is not.
-        if let Ok(status) = serde_json::from_slice::<kube::core::Status>(&refusal.said)
-            && status.code != 0
-        {
-            return Err(self.explain(kube::Error::Api(status.boxed())));
+        if let Some(status) = of_the_api_server(&refusal.said) {
+            return Err(self.explain(kube::Error::Api(status)));
         }
-        refusal
-            .of_the_log()
-            .map_err(|refusal| ProxyError::Status { code: refusal.status.as_u16(), said: super::server::sentence(&refusal.said) })
+        refusal.of_the_log().map_err(|refusal| self.refused(refusal.status.as_u16(), &refusal.said))
+    }
+
+    fn refused(&self, code: u16, body: &[u8]) -> ProxyError {
+        match of_the_api_server(body) {
+            Some(status) => self.explain(kube::Error::Api(status)),
+            None => ProxyError::Status { code, said: super::server::sentence(body) },
+        }
     }
 
     fn target(&self, path: &Path) -> String {
@@ -135,4 +144,9 @@ impl Proxy {
             code => ProxyError::Status { code, said },
         }
     }
+}
+
+/// What the API server refuses is a Status with a code; what the coordinator refuses is JSON of its own, which reads as one without.
+fn of_the_api_server(body: &[u8]) -> Option<Box<kube::core::Status>> {
+    serde_json::from_slice::<kube::core::Status>(body).ok().filter(|status| status.code != 0).map(kube::core::Status::boxed)
 }

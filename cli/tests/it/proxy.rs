@@ -56,6 +56,15 @@ fn each_refusal_of_the_api_server_says_what_to_do() {
     }
 }
 
+/// Its JSON once read as a Status without a code: "it answered 0".
+#[test]
+fn what_the_coordinator_refuses_behind_the_proxy_is_told_in_its_words() {
+    let output = ask(&fake(), &["pool", "nosuch"]);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("it answered 404: nosuch: there is no such pool"), "{stderr}");
+}
+
 #[test]
 fn a_context_that_is_not_there_is_named() {
     let output = ask(&fake(), &["acct", "--context", "nosuch"]);
