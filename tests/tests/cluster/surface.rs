@@ -130,8 +130,12 @@ fn the_kubectl_plugin_lists_and_explains_a_job_through_the_api_server() -> Resul
         command.args(arguments).current_dir(dir.path());
         run(command, "")
     };
-    let table = jobmeter(&["acct", "-n", name])?;
-    ensure!(table.contains("seen") && table.contains("Completed"), "{table}");
+    // The Job's controller says so a moment after its pod has ended.
+    eventually("the job to be told as completed", SOON, || {
+        let table = jobmeter(&["acct", "-n", name])?;
+        ensure!(table.contains("seen") && table.contains("Completed"), "{table}");
+        Ok(Some(()))
+    })?;
     let advice = jobmeter(&["eff", "-n", name, "seen"])?;
     ensure!(advice.contains("CPU") && advice.contains("emory"), "{advice}");
     let nodes = jobmeter(&["doctor", "--nodes"])?;
