@@ -1,5 +1,6 @@
 //! The coordinator as a process of its own: arguments and configuration, the API server, the listener.
 
+use jobmeter_daemon::error::chain;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -15,7 +16,6 @@ use tokio::net::TcpListener;
 
 use crate::config::pools;
 use crate::config::written::{Args, Written};
-use crate::pool::file::chain;
 use crate::start::replica::{self, Replica};
 use crate::start::{Base, start};
 use crate::{CoordinatorConfig, PodSource};

@@ -8,6 +8,7 @@ use jobmeter_agent::{AgentHandle, PodEvent};
 use jobmeter_coordinator::CoordinatorHandle;
 use jobmeter_coordinator::execute::local::{NodeAgent, NotFinal, NotStored, PodNews};
 use jobmeter_daemon::admin::SourceState;
+use jobmeter_daemon::error::chain;
 use jobmeter_protocol::{Heartbeat, HeartbeatReply, ReportBatch, ReportReply};
 use tokio::sync::{mpsc, watch};
 
@@ -75,16 +76,4 @@ impl Uplink for InProcess {
             self.coordinator.heartbeat(&node, beat).await.map_err(|error| UplinkError::Unreachable(Box::new(error)))
         })
     }
-}
-
-/// The error with its causes, each said once.
-pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string);
-    let mut said: Vec<String> = Vec::new();
-    for cause in causes {
-        if !said.iter().any(|earlier| earlier.contains(&cause)) {
-            said.push(cause);
-        }
-    }
-    said.join(": ")
 }

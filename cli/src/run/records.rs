@@ -1,5 +1,6 @@
 //! The records of a run, once they are there. In: pods that have ended. Out: their records, oldest first.
 
+use jobmeter_daemon::error::chain;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -9,8 +10,6 @@ use jobmeter_coordinator::store::StoreError;
 use jobmeter_protocol::{Quality, Record, RecordQuery};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, timeout_at};
-
-use super::link::chain;
 
 /// From a pod's end to its record it takes a batch interval; more than this means that something is broken.
 const PATIENCE: Duration = Duration::from_secs(10);

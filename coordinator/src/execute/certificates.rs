@@ -7,6 +7,7 @@
 //! A new authority is written to `caBundle`, beside the one before it, *before* the Secret: whoever serves the first leaf of it is
 //! trusted already. If the second write fails, the next round writes what the Secret then holds.
 
+use jobmeter_daemon::error::chain;
 use std::error::Error;
 use std::future::Future;
 use std::time::Duration;
@@ -253,14 +254,4 @@ impl Certificates {
     fn secret(&self) -> String {
         format!("the Secret {}/{}", self.names.namespace, self.names.secret)
     }
-}
-
-fn chain(err: &dyn Error) -> String {
-    let mut text = err.to_string();
-    let mut source = err.source();
-    while let Some(err) = source {
-        text = format!("{text}: {err}");
-        source = err.source();
-    }
-    text
 }

@@ -3,6 +3,7 @@
 //!
 //! A file that is wrong, or that was there and is gone, changes nothing: the pools stay as they were, and it is said.
 
+use jobmeter_daemon::error::chain;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -27,7 +28,10 @@ const SOURCE: &str = "pools";
 pub(crate) struct PoolsFile {
     path: PathBuf,
     ticks: Interval,
+    /// What was read last and could be used.
     last: Option<Version>,
+    /// What was last said to be wrong.
+    trouble: Option<String>,
     /// Then a file that is gone is a mistake.
     had_pools: bool,
     sources: SourceBoard,
@@ -47,7 +51,7 @@ impl PoolsFile {
     pub(crate) fn new(path: PathBuf, had_pools: bool, sources: SourceBoard, metrics: Metrics) -> Self {
         let mut ticks = tokio::time::interval(LOOK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { path, ticks, last: None, had_pools, sources, metrics }
+        Self { path, ticks, last: None, trouble: None, had_pools, sources, metrics }
     }
 
     /// What the file says, as soon as it says something new that can be used. Cancel-safe.
@@ -60,13 +64,16 @@ impl PoolsFile {
                 continue;
             }
             let read = self.read(&version, self.had_pools);
-            self.last = Some(version);
             match read {
                 Ok(pools) => {
+                    (self.last, self.trouble) = (Some(version), None);
                     self.had_pools |= !pools.is_empty();
                     return pools;
                 }
+                // It is read again: the trouble may be the disk's.
+                Err(error) if self.trouble.as_ref() == Some(&error) => {}
                 Err(error) => {
+                    self.trouble = Some(error.clone());
                     self.metrics.pool_file_error();
                     tracing::error!(file = %self.path.display(), error, "the pools file cannot be used; the pools stay as they were");
                     self.sources.set(SOURCE, SourceState::Failed { error });
@@ -124,12 +131,4 @@ fn version(path: &Path) -> Version {
         ErrorKind::NotFound => Version::Absent,
         _ => Version::Unreadable(format!("failed to look at {}: {err}", path.display())),
     })
-}
-
-/// What is wrong, with its cause.
-pub(crate) fn chain(err: &dyn std::error::Error) -> String {
-    match err.source() {
-        Some(source) if !err.to_string().contains(&source.to_string()) => format!("{err}: {source}"),
-        _ => err.to_string(),
-    }
 }

@@ -3,6 +3,7 @@
 //! Inputs: list and watch of `v1` Pods and `batch/v1` Jobs. Output: [`Event`]s, in order, a list as one of them. Owner: one
 //! task for each resource and namespace.
 
+use jobmeter_daemon::error::chain;
 use std::collections::HashSet;
 use std::fmt::Debug;
 
@@ -211,17 +212,4 @@ impl Translate<Job> for Jobs {
         // Its last state may be news, for instance with `ttlSecondsAfterFinished: 0`; the condition in the store never goes back.
         job.metadata.uid.clone().map(|uid| Event::JobGone { uid, last: job_object(job) })
     }
-}
-
-fn chain(err: &dyn std::error::Error) -> String {
-    let mut text = err.to_string();
-    let mut source = err.source();
-    while let Some(err) = source {
-        let inner = err.to_string();
-        if !text.contains(&inner) {
-            text = format!("{text}: {inner}");
-        }
-        source = err.source();
-    }
-    text
 }

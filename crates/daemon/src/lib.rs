@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod config;
+pub mod error;
 pub mod exit;
 pub mod http;
 pub mod logging;

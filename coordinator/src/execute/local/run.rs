@@ -1,5 +1,6 @@
 //! One run of one container, from start to the last of its processes. In: what to start, signals. Out: a [`RunReport`].
 
+use jobmeter_daemon::error::chain;
 use std::io;
 use std::os::fd::OwnedFd;
 
@@ -18,7 +19,7 @@ use super::Streams;
 use super::child::{self, Waited};
 use super::clock::Clock;
 use super::leftovers;
-use super::spawner::{CannotStart, Spawner, Start, Started, chain};
+use super::spawner::{CannotStart, Spawner, Start, Started};
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum RunSignal {

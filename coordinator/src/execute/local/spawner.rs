@@ -1,5 +1,6 @@
 //! One OS thread that makes cgroups, opens log files and has the [`Forker`] start processes: each of it blocks, shortly.
 
+use jobmeter_daemon::error::chain;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
@@ -152,15 +153,4 @@ fn execute(start: &Start, forker: &Forker, cgroup: Option<&ContainerCgroup>, log
         NotBorn::Child(source) => CannotStart::Execute { command: command(), source },
         NotBorn::Forker(source) => CannotStart::Forker { source },
     })
-}
-
-/// The error with its causes on one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -236,22 +236,30 @@ async fn a_script_without_an_interpreter_is_the_shells_and_path_is_the_jobs_own(
 /// Forked from this test program, `true` would seem to use as much as it does.
 #[tokio::test]
 async fn the_memory_of_a_small_command_is_its_own() {
+    let before = resident_bytes();
     let mut rig = Rig::new(1, None);
-    let ballast = std::hint::black_box(vec![1_u8; 64 << 20]);
+    // The tests beside this one are in its forker too.
+    let forked_from = resident_bytes().max(before);
+    let ballast = std::hint::black_box(vec![1_u8; 128 << 20]);
     rig.run(&job("small", "completions: 2", "exit 0")).await;
     drop(ballast);
     for exit in rig.agent.exits() {
-        assert!(exit.max_rss_bytes < 20 << 20, "{exit:?}");
+        assert!(exit.max_rss_bytes < forked_from + (20 << 20), "{exit:?}");
     }
     let Some(tree) = cgroups() else { return };
     let mut rig = Rig::new(1, Some(tree));
-    rig.run(&(job("none", "", "exit 0") + &job("some", "", "dd if=/dev/zero of=/dev/null bs=40M count=1"))).await;
+    rig.run(&(job("none", "", "exit 0") + &job("some", "", "dd if=/dev/zero of=/dev/null bs=400M count=1"))).await;
     let of = |code: &str| rig.agent.exits().iter().find(|exit| exit.pod_uid == code).unwrap().max_rss_bytes;
     let pods = rig.agent.pods();
     let uid = |name: &str| pods.iter().find(|pod| pod.name.starts_with(name)).unwrap().uid.clone();
     // What a shell uses is less than a test program is born with: then nothing is claimed.
     assert_eq!(of(&uid("none")), 0);
-    assert!((40 << 20..50 << 20).contains(&of(&uid("some"))));
+    assert!((400 << 20..410 << 20).contains(&of(&uid("some"))));
+}
+
+fn resident_bytes() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    statm.split(' ').nth(1).unwrap().parse::<u64>().unwrap() * 4096
 }
 
 #[tokio::test]
@@ -329,6 +337,7 @@ async fn the_cgroup_and_wait4_agree_on_the_cpu_time_of_a_burn() {
     let mut rig = Rig::new(1, Some(tree));
     let burn = "i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done";
     rig.run(&job("burn", "completions: 20", burn)).await;
+    let mut offs = Vec::new();
     for exit in rig.agent.exits() {
         let waited = (exit.user_ns + exit.system_ns) as f64;
         let readings = rig.agent.readings.lock().unwrap();
@@ -336,8 +345,12 @@ async fn the_cgroup_and_wait4_agree_on_the_cpu_time_of_a_burn() {
         let off = (counted - waited) / waited * 100.0;
         eprintln!("wait4 {:.3} ms, cgroup {:.3} ms: {off:+.3} %", waited / 1e6, counted / 1e6);
         // On a busy machine a child may wait for the kernel's cgroup lock before it has joined: spinning that counts as nobody's.
-        assert!(waited > 20e6 && (off.abs() < 0.5 || (counted - waited).abs() < 300e3), "{off:+.3} % apart");
+        assert!(waited > 20e6 && (off.abs() < 0.5 || (counted - waited).abs() < 3e6), "{off:+.3} % apart");
+        offs.push(off);
     }
+    offs.sort_by(f64::total_cmp);
+    let median = offs[offs.len() / 2];
+    assert!(median.abs() < 0.2, "{median:+.3} % apart: {offs:?}");
 }
 
 async fn gone(path: &Path) {

@@ -1,6 +1,7 @@
 //! What a failed call of the API server proves. In: kube's error. Out: whether the object is gone, was surely not written, or
 //! whether nobody knows.
 
+use jobmeter_daemon::error::chain;
 use kube::core::Status;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,19 +42,6 @@ impl Failure {
 fn why(status: &Status) -> String {
     let text = if status.message.is_empty() { &status.reason } else { &status.message };
     format!("the API server says {}: {text}", status.code)
-}
-
-fn chain(err: &dyn std::error::Error) -> String {
-    let mut text = err.to_string();
-    let mut source = err.source();
-    while let Some(err) = source {
-        let inner = err.to_string();
-        if !text.contains(&inner) {
-            text = format!("{text}: {inner}");
-        }
-        source = err.source();
-    }
-    text
 }
 
 #[cfg(test)]

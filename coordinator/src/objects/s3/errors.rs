@@ -1,6 +1,7 @@
 //! What a failed call means. Input: the SDK's error. Output: status, code and message of the store, or the chain of causes;
 //! never headers or URLs, which may hold signatures.
 
+use jobmeter_daemon::error::chain;
 use std::error::Error;
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
@@ -66,18 +67,4 @@ impl Why {
     pub(super) fn into_later(self, action: &'static str, key: &str) -> ObjectError {
         ObjectError::Failed { action, key: key.to_owned(), source: Box::new(StoreAnswer(self.text)) }
     }
-}
-
-/// The causes, each as people read it, without what repeats the one before.
-fn chain(err: &dyn Error) -> String {
-    let mut text = err.to_string();
-    let mut next = err.source();
-    while let Some(source) = next {
-        let cause = source.to_string();
-        if !text.ends_with(&cause) {
-            text = format!("{text}: {cause}");
-        }
-        next = source.source();
-    }
-    text
 }

@@ -165,13 +165,6 @@ where
     outcome
 }
 
-/// Who is next of the heads of lanes; `shares` says how many places a namespace has.
-pub fn first<'k, K: Ord + 'k>(order: Order, heads: impl Iterator<Item = (usize, &'k Asking<K>, u32)>) -> Option<usize> {
-    let turn = |share: u32| if order == Order::FairShare { share } else { 0 };
-    let ranked = heads.map(|(lane, asking, share)| (std::cmp::Reverse(asking.priority), turn(share), &asking.key, lane));
-    ranked.min().map(|(.., lane)| lane)
-}
-
 fn full(used: u32, size: u32) -> WaitReason {
     if size == 0 { WaitReason::Paused } else { WaitReason::PoolFull { used, size } }
 }
