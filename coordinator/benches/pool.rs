@@ -171,6 +171,7 @@ fn members(count: usize) -> Vec<Member> {
         slot: None,
         node: None,
         scheduled: None,
+        unschedulable: None,
         ended: false,
         deleting: false,
         requirements: requirements.clone(),

@@ -101,13 +101,16 @@ fn members_table(members: &[PoolMember], slots: bool, now: Timestamp) -> Vec<Str
         ("NODE", Align::Left),
         ("FOR", Align::Right),
     ];
-    let mut grid = Grid::new(columns.into_iter().filter(|(name, _)| slots || *name != "PLACES"));
+    let why = members.iter().any(|member| member.why.is_some());
+    let columns = columns.into_iter().chain(why.then_some(("WHY", Align::Left)));
+    let mut grid = Grid::new(columns.filter(|(name, _)| slots || *name != "PLACES"));
     for member in members {
         let places = slots.then(|| member.slots.to_string());
         let first = [printable(&member.namespace).into_owned(), name(&member.kind, &member.name), member.state.clone()];
         let last =
             [member.node.as_deref().map_or_else(|| "-".to_owned(), |node| printable(node).into_owned()), age(member.since, now)];
-        grid.row(first.into_iter().chain(places).chain(last));
+        let why = why.then(|| member.why.as_deref().map_or_else(String::new, |why| printable(why).into_owned()));
+        grid.row(first.into_iter().chain(places).chain(last).chain(why));
     }
     table(&grid)
 }

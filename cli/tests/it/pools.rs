@@ -40,6 +40,7 @@ fn member(namespace: &str, name: &str, node: Option<&str>) -> PoolMember {
         slots: 1,
         node: node.map(str::to_owned),
         since: Some(ago(200 * 60)),
+        why: None,
     }
 }
 

@@ -23,11 +23,12 @@ pub(crate) fn of_pod(pod: &Pod, shared: &mut Shared) -> Option<Member> {
     let phase = status.and_then(|status| status.phase.as_deref());
     let gates = spec.scheduling_gates.iter().flatten();
     let member = Common::of(meta, meta.labels.as_ref(), shared)?;
-    let scheduled = status.and_then(|status| {
-        let mut conditions = status.conditions.iter().flatten();
-        let bound = conditions.find(|condition| condition.type_ == "PodScheduled" && condition.status == "True")?;
-        bound.last_transition_time.as_ref().map(|time| time.0)
-    });
+    let mut conditions = status.into_iter().flat_map(|status| status.conditions.iter().flatten());
+    let scheduling = conditions.find(|condition| condition.type_ == "PodScheduled");
+    let bound = scheduling.filter(|condition| condition.status == "True");
+    let scheduled = bound.and_then(|condition| condition.last_transition_time.as_ref()).map(|time| time.0);
+    let unschedulable = scheduling.filter(|condition| condition.reason.as_deref() == Some("Unschedulable"));
+    let unschedulable = unschedulable.and_then(|condition| condition.message.as_deref()).map(|why| shared.name(cut(why)));
     let node = spec.node_name.as_deref().filter(|node| !node.is_empty()).map(|node| shared.name(node));
     let gated = node.is_none() && gates.into_iter().any(|gate| gate.name == POOL_GATE);
     Some(Member {
@@ -37,6 +38,7 @@ pub(crate) fn of_pod(pod: &Pod, shared: &mut Shared) -> Option<Member> {
         gated,
         node,
         scheduled,
+        unschedulable,
         ended: matches!(phase, Some("Succeeded" | "Failed")),
         requirements: shared.requirements(spec),
         ..member.into_member(meta)
@@ -64,6 +66,7 @@ pub(crate) fn of_job(job: &Job, shared: &mut Shared) -> Option<Member> {
         gated,
         node: None,
         scheduled: None,
+        unschedulable: None,
         ended,
         requirements: pod.map(|pod| shared.requirements(pod)).unwrap_or_default(),
         ..member.into_member(meta)
@@ -135,6 +138,7 @@ impl Common {
             slot: self.slot,
             node: None,
             scheduled: None,
+            unschedulable: None,
             ended: false,
             deleting: meta.deletion_timestamp.is_some(),
             requirements: Arc::new(Requirements::default()),
@@ -161,6 +165,12 @@ fn slot(meta: &ObjectMeta) -> Option<PoolSlot> {
 
 fn annotation<'a>(meta: &'a ObjectMeta, key: &str) -> Option<&'a str> {
     meta.annotations.as_ref()?.get(key).map(String::as_str)
+}
+
+/// The scheduler's sentence lists every kind of node.
+fn cut(why: &str) -> &str {
+    const MOST: usize = 300;
+    why.get(..why.floor_char_boundary(MOST)).unwrap_or(why)
 }
 
 /// Where Jobs are held back, they are counted and not their pods.

@@ -94,6 +94,7 @@ fn member(n: usize) -> Member {
         slot: None,
         node: None,
         scheduled: None,
+        unschedulable: None,
         ended: false,
         deleting: false,
         requirements: Arc::new(Requirements {

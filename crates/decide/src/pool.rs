@@ -90,6 +90,8 @@ pub struct Member {
     /// Where it was bound to, and since when.
     pub node: Option<Arc<str>>,
     pub scheduled: Option<Timestamp>,
+    /// Why the scheduler finds no node for it, in its words.
+    pub unschedulable: Option<Arc<str>>,
     pub ended: bool,
     /// Somebody asked for its deletion.
     pub deleting: bool,

@@ -85,6 +85,9 @@ pub struct PoolMember {
     /// When it got its place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Timestamp>,
+    /// Of a released one: why the scheduler finds no node for it, in its words. It keeps its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -39,6 +39,19 @@ fn a_gated_pod_waits_with_its_priority_and_what_it_asks_for() {
 }
 
 #[test]
+fn what_the_scheduler_says_of_a_pod_that_fits_nowhere_is_kept() {
+    let mut stuck = pod();
+    stuck["spec"]["schedulingGates"] = json!([]);
+    assert_eq!(member(stuck.clone()).unschedulable, None, "that it was gated is no news");
+    let said = "0/2 nodes are available: 2 Insufficient cpu.";
+    stuck["status"]["conditions"] =
+        json!([{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": said}]);
+    assert_eq!(member(stuck.clone()).unschedulable.as_deref(), Some(said));
+    stuck["status"]["conditions"][0]["message"] = json!("ä".repeat(400));
+    assert_eq!(member(stuck).unschedulable.map(|why| why.len()), Some(300));
+}
+
+#[test]
 fn a_pod_is_bound_since_its_condition_says_so_and_ends_with_its_phase() {
     let mut running = pod();
     running["spec"]["schedulingGates"] = json!([]);

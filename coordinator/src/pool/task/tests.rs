@@ -76,6 +76,7 @@ fn gated(n: usize) -> Member {
         slot: None,
         node: None,
         scheduled: None,
+        unschedulable: None,
         ended: false,
         deleting: false,
         requirements: Arc::default(),

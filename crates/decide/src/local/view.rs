@@ -100,6 +100,7 @@ impl Controller {
                 slots: 1,
                 node: Some(names.node().to_owned()),
                 since: Some(since),
+                why: None,
             })
         };
         pods.into_iter().take(limit).filter_map(member).collect()

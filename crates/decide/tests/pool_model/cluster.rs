@@ -72,6 +72,7 @@ impl Pod {
             node: self.node.clone(),
             // Whole seconds, as the API server writes them.
             scheduled: self.bound.map(|at| time(at / 1000 * 1000)),
+            unschedulable: None,
             ended: self.ended,
             deleting: self.deleting,
             requirements: Arc::new(Requirements::default()),

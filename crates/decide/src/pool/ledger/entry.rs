@@ -51,6 +51,7 @@ pub(super) struct Entry {
     /// Its node is gone.
     pub(super) lost: bool,
     pub(super) deleting: bool,
+    pub(super) unschedulable: Option<Arc<str>>,
     /// The watch does not see it any more.
     pub(super) unwatched: bool,
     /// And an event showed it since, which may be an old one.
@@ -105,6 +106,7 @@ impl Entry {
             started: None,
             lost: false,
             deleting: member.deleting,
+            unschedulable: member.unschedulable.clone(),
             unwatched: false,
             shown: false,
             in_flight: false,
@@ -145,6 +147,7 @@ impl Entry {
     pub(super) fn learn(&mut self, member: &Member) {
         self.deleting |= member.deleting;
         self.slots = member.slots;
+        self.unschedulable = member.unschedulable.clone();
         if !member.gated && self.standing != Standing::Ungated {
             self.standing = Standing::Ungated;
             self.retry = None;

@@ -206,6 +206,7 @@ fn holder(turn: &Turn, entry: &Entry) -> PoolMember {
         slots: entry.slots,
         node: entry.node.as_ref().map(ToString::to_string),
         since: entry.slot.as_ref().map(|slot| slot.given).or(entry.started),
+        why: entry.unschedulable.as_deref().filter(|_| state == "released").map(str::to_owned),
     }
 }
 

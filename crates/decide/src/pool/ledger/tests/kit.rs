@@ -27,6 +27,7 @@ pub(super) fn pod(name: &str) -> Member {
         slot: None,
         node: None,
         scheduled: None,
+        unschedulable: None,
         ended: false,
         deleting: false,
         requirements: Arc::default(),

@@ -127,3 +127,19 @@ fn the_oldest_is_found_whatever_its_priority() {
     let rig = Rig::new(|settings| settings.size = Size::Places(0), members.to_vec());
     assert_eq!(rig.detail().pool.oldest, Some(Timestamp::from_second(20).unwrap()));
 }
+
+#[test]
+fn a_released_pod_that_no_node_can_take_keeps_its_place_and_says_why() {
+    let slot = Some(jobmeter_protocol::PoolSlot {
+        pool: "gpu".to_owned(),
+        epoch: 1,
+        given: Timestamp::UNIX_EPOCH,
+        nodes: vec!["n1".to_owned()],
+    });
+    let why = "0/3 nodes are available: 3 Insufficient memory.";
+    let mut rig = Rig::new(|_| {}, vec![Member { slot, unschedulable: Some(why.into()), ..ungated("a") }]);
+    assert_eq!((rig.members(), rig.used()), (vec!["a released".to_owned()], 1));
+    assert_eq!(rig.detail().members[0].why.as_deref(), Some(why));
+    rig.apply(on("a", "n1"));
+    assert_eq!(rig.detail().members[0].why, None);
+}
