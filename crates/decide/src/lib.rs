@@ -15,6 +15,7 @@ pub mod logs;
 pub mod metered;
 pub mod pool;
 pub mod record;
+pub mod runs;
 pub mod sampling;
 pub mod selector;
 pub mod shipping;

@@ -20,6 +20,7 @@ pub mod node;
 pub mod pools;
 pub mod query;
 pub mod record;
+pub mod runs;
 pub mod wire;
 
 pub use api_pod::{ApiContainer, ApiPod, ContainerKind, OwnerRef, PodPhase, Resources, RestartPolicy};

@@ -7,6 +7,9 @@
 use jobmeter_protocol::logs::{
     CompleteReply, CompleteRequest, MultipartReply, MultipartRequest, TargetsReply, TargetsRequest, TicketReply, TicketRequest,
 };
+use jobmeter_protocol::runs::{
+    DefinitionMemory, DefinitionStatus, NodeResult, PodTask, Run, RunDetail, RunQuery, RunSettings, StartRun,
+};
 use jobmeter_protocol::{
     ApiPod, Heartbeat, HeartbeatReply, LogEntry, LogManifest, Page, PoolDetail, PoolSlot, PoolStatus, Record, ReportBatch,
     ReportReply,
@@ -74,6 +77,23 @@ fn places_of_a_pool_keep_the_form_in_which_they_stand_on_pods() {
 fn what_is_told_of_pools_keeps_its_form() {
     same::<Vec<PoolStatus>>(include_str!("golden/pool_statuses.json"));
     same::<PoolDetail>(include_str!("golden/pool_detail.json"));
+}
+
+#[test]
+fn what_is_told_of_runs_keeps_its_form() {
+    same::<Page<Run>>(include_str!("golden/run_page.json"));
+    same::<RunDetail>(include_str!("golden/run_detail.json"));
+    same::<Vec<NodeResult>>(include_str!("golden/run_results.json"));
+    same::<Vec<DefinitionStatus>>(include_str!("golden/run_definitions.json"));
+    same::<Vec<StartRun>>(include_str!("golden/run_starts.json"));
+    same::<RunQuery>(include_str!("golden/run_query.json"));
+}
+
+#[test]
+fn what_is_stored_of_runs_keeps_its_form() {
+    same::<Vec<RunSettings>>(include_str!("golden/run_settings.json"));
+    same::<Vec<DefinitionMemory>>(include_str!("golden/run_memories.json"));
+    same::<PodTask>(include_str!("golden/run_pod_task.json"));
 }
 
 #[test]
