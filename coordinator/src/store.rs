@@ -33,6 +33,7 @@ mod postgres;
 mod records;
 mod retention;
 mod row;
+pub mod runs;
 mod schema;
 mod sql;
 mod sqlite;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use jiff::Timestamp;
 use jobmeter_decide::job_view::JobObject;
+use jobmeter_protocol::runs::{NodeResult, Run, RunChange, RunDetail};
 use jobmeter_protocol::{ApiPod, Job, JobDetail, LogEntry, LogId, Page, Record};
 
 use super::archive::{self, Archivable};
@@ -15,6 +16,8 @@ use super::logs::page::LogSelect;
 use super::logs::{ExpectedLog, LogRow, LogSubject, LogTotals, WhichPod, page, rows};
 use super::retention::{self, Retention};
 use super::row::{parsed, text};
+use super::runs::query::RunSelect;
+use super::runs::{apply, read};
 use super::sql::{self, Database};
 use super::{jobs, pods, records};
 
@@ -163,5 +166,41 @@ impl<D: Database> StoreEngine for Books<D> {
 
     fn log_totals(&mut self) -> Result<LogTotals, EngineError> {
         rows::totals(&mut self.database)
+    }
+
+    fn apply_runs(&mut self, changes: &[RunChange]) -> Result<(), EngineError> {
+        apply::all(&mut self.database, changes)
+    }
+
+    fn stored_runs(&mut self) -> Result<read::Stored, EngineError> {
+        if self.database.is_without_runs()? {
+            return Ok(read::Stored::default());
+        }
+        read::stored(&mut self.database, &self.skipped)
+    }
+
+    fn run_page(&mut self, select: &RunSelect) -> Result<Page<Run>, EngineError> {
+        if self.database.is_without_runs()? {
+            return Ok(Page { items: Vec::new(), next: None });
+        }
+        read::page(&mut self.database, select, &self.skipped)
+    }
+
+    fn run(&mut self, id: &str) -> Result<Option<RunDetail>, EngineError> {
+        if self.database.is_without_runs()? {
+            return Ok(None);
+        }
+        read::detail(&mut self.database, id, &self.skipped)
+    }
+
+    fn run_results(&mut self, id: &str) -> Result<Option<Vec<NodeResult>>, EngineError> {
+        if self.database.is_without_runs()? {
+            return Ok(None);
+        }
+        read::results(&mut self.database, id, &self.skipped)
+    }
+
+    fn run_secret(&mut self, candidate: &[u8]) -> Result<Vec<u8>, EngineError> {
+        read::secret(&mut self.database, candidate)
     }
 }

@@ -5,6 +5,7 @@
 use jiff::Timestamp;
 use jobmeter_decide::chase;
 use jobmeter_decide::job_view::{JobCondition, JobObject};
+use jobmeter_protocol::runs::{NodeResult, Run, RunChange, RunDetail};
 use jobmeter_protocol::{ApiPod, Job, JobDetail, LogEntry, LogId, Page, Record};
 
 use super::archive::Archivable;
@@ -13,6 +14,8 @@ use super::filter::Query;
 use super::logs::page::LogSelect;
 use super::logs::{ExpectedLog, LogRow, LogSubject, LogTotals, WhichPod};
 use super::retention::Retention;
+use super::runs::query::RunSelect;
+use super::runs::read::Stored;
 
 pub(super) trait StoreEngine: Send {
     fn begin(&mut self) -> Result<(), EngineError>;
@@ -58,6 +61,15 @@ pub(super) trait StoreEngine: Send {
     /// What has an object, oldest first.
     fn oldest_logs(&mut self, limit: u32) -> Result<Vec<LogRow>, EngineError>;
     fn log_totals(&mut self) -> Result<LogTotals, EngineError>;
+
+    /// Within a transaction.
+    fn apply_runs(&mut self, changes: &[RunChange]) -> Result<(), EngineError>;
+    fn stored_runs(&mut self) -> Result<Stored, EngineError>;
+    fn run_page(&mut self, select: &RunSelect) -> Result<Page<Run>, EngineError>;
+    fn run(&mut self, id: &str) -> Result<Option<RunDetail>, EngineError>;
+    fn run_results(&mut self, id: &str) -> Result<Option<Vec<NodeResult>>, EngineError>;
+    /// Within a transaction. The first that was ever offered.
+    fn run_secret(&mut self, candidate: &[u8]) -> Result<Vec<u8>, EngineError>;
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,6 +7,7 @@ use jobmeter_protocol::{ApiPod, LogId, OwnerRef, PodEvidence, Record};
 use super::engine::EngineError;
 use super::filter::FilterError;
 use super::logs::{AppliedLog, LogChange, LogFilterError};
+use super::runs::RunFilterError;
 
 /// Something that was learned.
 #[derive(Clone, Debug, PartialEq)]
@@ -102,6 +103,8 @@ pub enum StoreError {
     Query(#[from] FilterError),
     #[error(transparent)]
     LogQuery(#[from] LogFilterError),
+    #[error(transparent)]
+    RunQuery(#[from] RunFilterError),
 }
 
 /// One batch after its commit, or after it could not be committed.

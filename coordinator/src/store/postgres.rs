@@ -171,7 +171,12 @@ impl Database for Postgres {
     fn is_without_logs(&mut self) -> Result<bool, EngineError> {
         Ok(false)
     }
+
+    fn is_without_runs(&mut self) -> Result<bool, EngineError> {
+        Ok(false)
+    }
 }
 
 /// With indexes, and with what is too long for its row.
-const SIZE: &str = "SELECT pg_total_relation_size('pods') + pg_total_relation_size('jobs') + pg_total_relation_size('logs')";
+const SIZE: &str = "SELECT pg_total_relation_size('pods') + pg_total_relation_size('jobs') + pg_total_relation_size('logs')
+                    + pg_total_relation_size('runs') + pg_total_relation_size('run_nodes')";

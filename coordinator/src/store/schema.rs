@@ -5,10 +5,12 @@
 use rusqlite::Connection;
 
 /// Applied in order; the version of a database is how many it has.
-pub(super) const MIGRATIONS: &[&str] = &[FIRST, LOGS, super::archive::SQLITE];
+pub(super) const MIGRATIONS: &[&str] = &[FIRST, LOGS, super::archive::SQLITE, super::runs::schema::SQLITE];
 
 /// From this version on there is a ledger of logs.
 pub(super) const WITH_LOGS: usize = 2;
+/// From this version on there are runs.
+pub(super) const WITH_RUNS: usize = 4;
 
 /// Times are nanoseconds since 1970. Documents (`api`, `evidence`, `owners`, `record`) are the protocol's JSON; the columns
 /// before them repeat of the record what queries filter and sort by.

@@ -45,6 +45,8 @@ pub(super) trait Database: Send {
     fn bytes(&mut self) -> Result<u64, EngineError>;
     /// An earlier release's file that was opened for reading only has no ledger of logs.
     fn is_without_logs(&mut self) -> Result<bool, EngineError>;
+    /// Likewise no runs.
+    fn is_without_runs(&mut self) -> Result<bool, EngineError>;
 }
 
 /// Columns are taken out: each once.

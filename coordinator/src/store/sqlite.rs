@@ -69,6 +69,10 @@ impl Sqlite {
         }
     }
 
+    fn is_before(&self, version: usize) -> Result<bool, EngineError> {
+        schema::version(&self.connection).map(|found| found < version).map_err(failed("read the version of the schema"))
+    }
+
     /// For tests, of parts of the schema.
     #[cfg(test)]
     pub(super) fn of(connection: Connection) -> Self {
@@ -186,7 +190,11 @@ impl Database for Sqlite {
     }
 
     fn is_without_logs(&mut self) -> Result<bool, EngineError> {
-        schema::version(&self.connection).map(|found| found < schema::WITH_LOGS).map_err(failed("read the version of the schema"))
+        self.is_before(schema::WITH_LOGS)
+    }
+
+    fn is_without_runs(&mut self) -> Result<bool, EngineError> {
+        self.is_before(schema::WITH_RUNS)
     }
 }
 

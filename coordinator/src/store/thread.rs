@@ -4,6 +4,7 @@ use std::any::Any;
 use std::time::Instant;
 
 use jiff::Timestamp;
+use jobmeter_protocol::runs::RunChange;
 use tokio::sync::{mpsc, oneshot};
 
 use super::change::{self, Assembly, PodChange};
@@ -36,6 +37,14 @@ pub(super) enum Write {
     Archived {
         seq: i64,
         reply: oneshot::Sender<Result<(), EngineError>>,
+    },
+    Runs {
+        changes: Vec<RunChange>,
+        reply: oneshot::Sender<Result<(), EngineError>>,
+    },
+    RunSecret {
+        candidate: Vec<u8>,
+        reply: oneshot::Sender<Result<Vec<u8>, EngineError>>,
     },
     /// The last command: whatever waits behind it is not done.
     Close {
@@ -141,6 +150,12 @@ impl Writer {
                     }
                     Write::Archived { seq, reply } => {
                         drop(reply.send(self.within(|engine| engine.archived(seq))));
+                    }
+                    Write::Runs { changes, reply } => {
+                        drop(reply.send(self.within(|engine| engine.apply_runs(&changes))));
+                    }
+                    Write::RunSecret { candidate, reply } => {
+                        drop(reply.send(self.within(|engine| engine.run_secret(&candidate))));
                     }
                     Write::Close { reply } => closing = Some(reply),
                 }

@@ -4,10 +4,12 @@ use jiff::Timestamp;
 use jobmeter_coordinator::store::{Change, Store};
 use jobmeter_decide::example::{at, owner};
 use jobmeter_decide::job_view::{JobCondition, JobObject};
+use jobmeter_protocol::runs::{NodeRunState, RunChange, RunQuery, RunState};
 use jobmeter_protocol::{PodPhase, RecordQuery, SortBy, Stage};
 
 use crate::engines::Bed;
 use crate::harness::{api, evidence, pod, uid};
+use crate::runs_store;
 
 const QUERIES: usize = 40;
 const SORTS: [SortBy; 7] =
@@ -86,6 +88,38 @@ impl Random {
             changes.push(Change::Vanished { uid: uid(n) });
         }
         changes
+    }
+
+    fn run_id(&mut self) -> String {
+        let (minute, again) = (self.below(30), self.below(3));
+        format!("2026112119{minute:02}{}", if again == 0 { String::new() } else { format!("{again:02}") })
+    }
+
+    /// Of runs that are there, that come later, and that are gone.
+    fn run_change(&mut self) -> RunChange {
+        const STATES: [NodeRunState; 4] =
+            [NodeRunState::Waiting, NodeRunState::Running, NodeRunState::Succeeded, NodeRunState::Failed];
+        let (id, definition) = (self.run_id(), self.of(&["checks", "Checks", "chöcks"]));
+        let node = self.of(&["node-a", "Node-b", "node-2", "nöde", "node_c"]);
+        match self.below(12) {
+            0 | 1 => runs_store::begun(&id, definition),
+            2 => {
+                let state = self.of(&[RunState::Succeeded, RunState::Failed, RunState::Cancelled]);
+                RunChange::Run { run: Box::new(runs_store::run(&id, definition, state)), settings: None }
+            }
+            3 if self.below(4) == 0 => RunChange::Forget { run: id },
+            4..6 => runs_store::of_result(&id, runs_store::result(node, self.below(1000) as f64 / 8.0)),
+            _ => runs_store::of_node(&id, runs_store::node(node, self.of(&STATES))),
+        }
+    }
+
+    fn run_query(&mut self) -> RunQuery {
+        RunQuery {
+            definition: self.maybe(3, |random| random.of(&["checks", "Checks", "chöcks"]).to_owned()),
+            state: self.maybe(4, |random| random.of(&[RunState::Running, RunState::Failed])),
+            limit: self.maybe(2, |random| random.of(&[1, 7, 1000])),
+            after: self.maybe(3, Self::run_id),
+        }
     }
 
     fn query(&mut self, states: &[&str]) -> RecordQuery {
@@ -179,4 +213,30 @@ async fn both_databases_answer_every_question_alike() {
     }
     let (a, b) = (first.totals().await.unwrap(), second.totals().await.unwrap());
     assert_eq!((a.open, a.complete, a.partial), (b.open, b.complete, b.partial));
+    runs_are_alike(first, second, &mut random).await;
+}
+
+async fn runs_are_alike(first: &Store, second: &Store, random: &mut Random) {
+    let mut compared = 0;
+    for batch in 0..60 {
+        let changes: Vec<RunChange> = (0..1 + random.below(150)).map(|_| random.run_change()).collect();
+        first.apply_runs(changes.clone()).await.unwrap();
+        second.apply_runs(changes).await.unwrap();
+        let (a, b) = (first.stored_runs().await.unwrap(), second.stored_runs().await.unwrap());
+        assert!(a == b, "after batch {batch}");
+        let mut query = random.run_query();
+        for _ in 0..4 {
+            let (a, b) = (first.runs(&query).await.unwrap(), second.runs(&query).await.unwrap());
+            assert!(a.items == b.items && a.next == b.next, "{query:?}: {:?}, {:?}", a.next, b.next);
+            compared += a.items.len();
+            query.after = a.next;
+            if query.after.is_none() {
+                break;
+            }
+        }
+        let id = random.run_id();
+        assert!(first.run(&id).await.unwrap() == second.run(&id).await.unwrap(), "{id}");
+        assert!(first.run_results(&id).await.unwrap() == second.run_results(&id).await.unwrap(), "{id}");
+    }
+    assert!(compared > 500, "{compared} runs were compared");
 }

@@ -8,10 +8,11 @@ use postgres::{Error, Transaction};
 use super::super::archive;
 use super::super::engine::EngineError;
 use super::super::open::OpenError;
+use super::super::runs;
 use super::Address;
 use super::session::Session;
 
-const MIGRATIONS: &[&str] = &[FIRST, archive::POSTGRES];
+const MIGRATIONS: &[&str] = &[FIRST, archive::POSTGRES, runs::schema::POSTGRES];
 /// What the lock is called during a migration: "jobmeter".
 const LOCK: i64 = 0x6a6f_626d_6574_6572;
 const OLDEST_SERVER: i32 = 130_000;

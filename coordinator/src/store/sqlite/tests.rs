@@ -2,12 +2,14 @@
 
 use jobmeter_decide::chase::Ending;
 use jobmeter_decide::example;
+use jobmeter_protocol::runs::RunQuery;
 
 use super::*;
 use crate::store::books::Books;
 use crate::store::change::{Assembly, PodChange, StoredPod, apply};
 use crate::store::engine::StoreEngine;
 use crate::store::records;
+use crate::store::runs::query::RunSelect;
 
 fn books(path: &Path) -> Books<Sqlite> {
     Books::new(Sqlite::open(path).unwrap(), Default::default())
@@ -54,9 +56,27 @@ fn every_released_schema_is_brought_up_to_date() {
         assert_eq!(schema::version(&engine.database.connection).unwrap(), schema::MIGRATIONS.len());
         engine.save_pod(&stored(1)).unwrap();
         assert_eq!(engine.load_pod("1").unwrap(), Some(stored(1)));
+        assert_eq!(engine.run_secret(b"secret").unwrap(), b"secret");
+        assert_eq!(engine.stored_runs().unwrap(), (vec![], vec![]));
         drop(engine);
         Sqlite::open(&path).unwrap();
     }
+}
+
+#[test]
+fn a_file_of_before_there_were_runs_is_read_and_has_none() {
+    let files = tempfile::tempdir().unwrap();
+    let path = files.path().join("jobmeter.db");
+    let connection = Connection::open(&path).unwrap();
+    let before = schema::WITH_RUNS - 1;
+    schema::MIGRATIONS[..before].iter().for_each(|migration| connection.execute_batch(migration).unwrap());
+    connection.pragma_update(None, "user_version", i64::try_from(before).unwrap()).unwrap();
+    drop(connection);
+    let mut engine = Books::new(Sqlite::open_read_only(&path).unwrap(), Default::default());
+    assert_eq!(engine.stored_runs().unwrap(), (vec![], vec![]));
+    let all = RunSelect::new(&RunQuery::default()).unwrap();
+    assert_eq!(engine.run_page(&all).unwrap().items, []);
+    assert_eq!((engine.run("202611211930").unwrap(), engine.run_results("202611211930").unwrap()), (None, None));
 }
 
 #[test]
