@@ -6,12 +6,13 @@ use std::time::Duration;
 use jobmeter_decide::chase::Deadlines;
 use jobmeter_decide::metered::Scope;
 
-use crate::auth::{Readers, Writers};
+use crate::auth::{Operators, Readers, Writers};
 use crate::store::{Assembly, Place, Retention};
 use export::{ArchiveConfig, PushgatewayConfig};
 use logs::LogsConfig;
 use objects::ObjectsConfig;
 use pools::PoolsConfig;
+use runs::RunsConfig;
 use webhook::WebhookConfig;
 
 pub mod export;
@@ -19,6 +20,7 @@ pub mod leadership;
 pub mod logs;
 pub mod objects;
 pub mod pools;
+pub mod runs;
 pub mod store;
 pub mod webhook;
 pub mod written;
@@ -36,6 +38,8 @@ pub struct CoordinatorConfig {
     pub deadlines: Deadlines,
     pub writers: Writers,
     pub readers: Readers,
+    /// Who may start, cancel and retry runs.
+    pub operators: Operators,
     /// Namespaces and owner kinds that get a series of their own.
     pub max_series: usize,
     pub objects: ObjectsConfig,
@@ -45,6 +49,8 @@ pub struct CoordinatorConfig {
     pub archive: ArchiveConfig,
     pub pushgateway: Option<PushgatewayConfig>,
     pub pools: PoolsConfig,
+    /// `None`: there are no definitions of runs.
+    pub runs: Option<RunsConfig>,
     /// `None`: nobody asks us what may be created.
     pub webhook: Option<WebhookConfig>,
 }
@@ -73,6 +79,7 @@ impl CoordinatorConfig {
             deadlines: DEADLINES,
             writers: Writers::InProcess,
             readers: Readers::Open,
+            operators: Operators::Nobody,
             max_series: MAX_SERIES,
             objects: ObjectsConfig::standalone(data_dir),
             logs: LogsConfig::default(),
@@ -80,6 +87,7 @@ impl CoordinatorConfig {
             archive: ArchiveConfig::default(),
             pushgateway: None,
             pools: PoolsConfig::default(),
+            runs: None,
             webhook: None,
         }
     }

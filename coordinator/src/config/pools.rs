@@ -13,6 +13,7 @@ use jobmeter_decide::pool::{PoolSettings, Size};
 use serde::Deserialize;
 
 use values::{Plain, Wrong};
+pub(crate) use values::{label_key, label_value};
 
 mod values;
 

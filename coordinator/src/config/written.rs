@@ -20,10 +20,11 @@ use super::leadership::{LeadershipConfig, LeadershipWritten, Surroundings};
 use super::logs::LogsWritten;
 use super::objects::ObjectStoreWritten;
 use super::pools::PoolsConfig;
+use super::runs::{RunsSurroundings, RunsWritten};
 use super::store::StoreWritten;
 use super::webhook::WebhookWritten;
 use super::{CoordinatorConfig, DEADLINES, MAX_SERIES};
-use crate::auth::{Readers, ServiceAccount, Writers};
+use crate::auth::{Operators, Readers, ServiceAccount, Writers};
 use crate::store::{Assembly, Place, Retention};
 
 /// Keeps the records of all job pods of a cluster.
@@ -60,6 +61,15 @@ pub struct Args {
     /// Address of this process's pod
     #[arg(long, env = "POD_IP", hide = true)]
     pub pod_ip: Option<IpAddr>,
+    /// As batch-job-controller has it: namespace of the pods of runs
+    #[arg(long, env = "NAMESPACE", hide = true)]
+    pub namespace: Option<String>,
+    /// As batch-job-controller has it: ConfigMap with a definition of runs
+    #[arg(long, env = "CONFIG_MAP_NAME", hide = true)]
+    pub config_map_name: Option<String>,
+    /// As batch-job-controller has it: where reports are kept, whatever a definition says
+    #[arg(long, env = "REPORT_DIRECTORY", hide = true)]
+    pub report_directory: Option<PathBuf>,
     /// Read the configuration, say what is wrong with it, and exit
     #[arg(long)]
     pub check_config: bool,
@@ -89,6 +99,8 @@ pub struct Written {
     pub pools_file: Option<PathBuf>,
     /// How members of pools are held back: `auto`, `schedulingGates` or `suspend`.
     pub gating: Wanted,
+    /// Node runs; without a directory or a ConfigMap there are none.
+    pub runs: RunsWritten,
     pub webhook: WebhookWritten,
     pub leadership: LeadershipWritten,
 }
@@ -140,6 +152,8 @@ pub struct AuthWritten {
     pub reads: Reads,
     /// With `reads: token`.
     pub read_token_file: Option<PathBuf>,
+    /// Whoever has its token may start, cancel and retry runs. Absent: the Secret `jobmeter-operator`.
+    pub operator_token_file: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -184,6 +198,7 @@ impl Default for Written {
             pushgateway: PushgatewayWritten::default(),
             pools_file: None,
             gating: Wanted::default(),
+            runs: RunsWritten::default(),
             webhook: WebhookWritten::default(),
             leadership: LeadershipWritten::default(),
         }
@@ -226,6 +241,7 @@ impl Default for AuthWritten {
             audience: "jobmeter-coordinator".to_owned(),
             reads: Reads::Open,
             read_token_file: None,
+            operator_token_file: None,
         }
     }
 }
@@ -287,6 +303,18 @@ impl Written {
             ip: args.pod_ip,
         };
         let webhook = self.webhook.resolve(self.listen, args.pod_namespace.clone(), &mut problems);
+        let runs = RunsSurroundings {
+            own: surroundings.clone(),
+            namespace: args.namespace.clone(),
+            config_map: args.config_map_name.clone(),
+            report_directory: args.report_directory.clone(),
+        };
+        let runs = self.runs.resolve(self.listen, &self.data_dir, runs, &mut problems);
+        let operators = match self.auth.operator_token_file.filter(|path| !path.as_os_str().is_empty()) {
+            Some(path) => Operators::token(path),
+            None if runs.is_some() => Operators::Cluster { namespace: args.pod_namespace.clone() },
+            None => Operators::Nobody,
+        };
         let leadership = self.leadership.resolve(self.listen, surroundings, &mut problems);
         problems.check(
             leadership.is_some() || !store.as_ref().is_some_and(Place::is_shared),
@@ -320,6 +348,7 @@ impl Written {
                     agents: service_account.unwrap_or_default(),
                 },
                 readers,
+                operators,
                 max_series: self.max_series,
                 objects,
                 logs,
@@ -327,6 +356,7 @@ impl Written {
                 archive,
                 pushgateway,
                 pools: PoolsConfig { file: pools_file, gating: self.gating },
+                runs,
                 webhook,
             },
         })
@@ -358,6 +388,17 @@ mod tests {
     fn flags_win_over_the_file() {
         let resolved = written("cluster: a\nlisten: 127.0.0.1:1\n").resolve(&args(&["--cluster", "b"])).unwrap();
         assert_eq!((resolved.coordinator.assembly.cluster.as_str(), resolved.listen.port()), ("b", 1));
+    }
+
+    #[test]
+    fn operators_are_those_of_the_file_or_of_the_cluster_where_there_are_runs() {
+        let operators =
+            |text: &str| written(text).resolve(&args(&["--pod-namespace", "jobmeter"])).unwrap().coordinator.operators;
+        assert!(matches!(operators(""), Operators::Nobody));
+        let runs = "runs: { directory: /etc/jobmeter/runs }\n";
+        assert!(matches!(operators(runs), Operators::Cluster { namespace: Some(namespace) } if namespace == "jobmeter"));
+        let file = format!("{runs}auth: {{ operatorTokenFile: /run/token }}\n");
+        assert!(matches!(operators(&file), Operators::Token(file) if file.path() == Path::new("/run/token")));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use serde::de::{self, Deserialize, Deserializer};
 use super::TolerationForm;
 
 /// What is wrong.
-pub(super) type Wrong = String;
+pub(crate) type Wrong = String;
 
 /// A number or a text as it was written, so that what is wrong with it is told together with everything else.
 #[derive(Debug)]
@@ -111,7 +111,7 @@ pub(super) fn toleration(form: TolerationForm) -> Result<Toleration, Wrong> {
 }
 
 /// Pods name their pool in a label.
-pub(super) fn label_value(text: &str) -> Result<(), Wrong> {
+pub(crate) fn label_value(text: &str) -> Result<(), Wrong> {
     let inner = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     let ends = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
     let bytes = text.as_bytes();
@@ -122,7 +122,7 @@ pub(super) fn label_value(text: &str) -> Result<(), Wrong> {
     Err(format!("`{text}` is no label value: at most 63 letters, digits, `-`, `_` and `.`, a letter or digit at both ends"))
 }
 
-pub(super) fn label_key(text: &str) -> Result<(), Wrong> {
+pub(crate) fn label_key(text: &str) -> Result<(), Wrong> {
     let (prefix, name) = text.split_once('/').map_or((None, text), |(prefix, name)| (Some(prefix), name));
     let prefix_fits = prefix.is_none_or(crate::ingest::valid_name);
     if prefix_fits && label_value(name).is_ok() { Ok(()) } else { Err(format!("`{text}` is no label key")) }
