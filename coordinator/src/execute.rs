@@ -3,4 +3,6 @@
 pub mod certificates;
 pub mod lease;
 pub mod local;
+pub mod operator_token;
 pub mod places;
+pub mod run_pods;

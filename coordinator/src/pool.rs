@@ -1,11 +1,11 @@
 //! The pool task: keeps the [`Ledger`](jobmeter_decide::pool::Ledger) in step with the cluster and does its steps.
 //!
 //! ```text
-//! watches, pools file ─▶ Observation ─▶ ledger ─▶ Step ─▶ execute::places ─▶ API server
-//!                                         ▲  └─▶ PoolView: people, metrics
-//!                                         └── answers, time
+//! watches, pools file, runs ─▶ Observation ─▶ ledger ─▶ Step ─▶ execute::places ─▶ API server
+//!                                               ▲  └─▶ PoolView: people, metrics
+//!                                               └── answers, time
 //! ```
-//! In: pods of pools, nodes, the pools file, for one term of leadership. Out: places written and gates removed. Owner: one task;
+//! In: pods of pools, nodes, the pools file, pools of definitions of runs, for one term of leadership. Out: places written and gates removed. Owner: one task;
 //! what it knows begins with lists and ends with the term.
 
 use std::path::PathBuf;
@@ -16,7 +16,7 @@ use jobmeter_daemon::supervise::Supervisor;
 use jobmeter_decide::gating::Gating;
 use jobmeter_decide::pool::Kind;
 use kube::Client;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -25,17 +25,20 @@ use crate::leadership::Authority;
 use crate::metrics::Metrics;
 use crate::webhook::gating::Chosen;
 pub(crate) use file::PoolsFile;
+use merged::Merged;
 use task::Task;
 use watches::Watching;
 
 pub mod file;
 pub(crate) mod member;
+mod merged;
 pub(crate) mod requirements;
 mod steps;
 pub mod task;
 mod view;
-mod watches;
+pub(crate) mod watches;
 
+pub use merged::OwnPools;
 pub use view::{PoolDesk, PoolView, Question, Statuses, Unknown};
 
 /// Observations on the way to the ledger.
@@ -44,7 +47,9 @@ const OBSERVATIONS: usize = 1024;
 /// What a cluster's pools are kept with.
 pub struct PoolParts {
     pub client: Client,
-    pub file: PathBuf,
+    /// `None`: only runs have pools.
+    pub file: Option<PathBuf>,
+    pub own: watch::Receiver<OwnPools>,
     pub gating: Chosen,
     pub desk: PoolDesk,
     pub sources: SourceBoard,
@@ -59,7 +64,7 @@ pub fn start(parts: PoolParts, authority: Authority, supervisor: &mut Supervisor
 
 /// For one term. Ends with `Ok` once `token` is cancelled; whatever else ends it is an error.
 pub async fn run(parts: PoolParts, authority: Authority, token: CancellationToken) -> anyhow::Result<()> {
-    let PoolParts { client, file, mut gating, desk, sources, metrics } = parts;
+    let PoolParts { client, file, own, mut gating, desk, sources, metrics } = parts;
     let gating = tokio::select! {
         () = token.cancelled() => return Ok(()),
         chosen = gating.wait_for(Option::is_some) => chosen?.as_ref().map_or(Gating::SchedulingGates, |choice| choice.gating),
@@ -76,8 +81,8 @@ pub async fn run(parts: PoolParts, authority: Authority, token: CancellationToke
         kinds.push(Kind::Job);
         watches.spawn(watches::jobs(watching, gating));
     }
-    let file = PoolsFile::new(file, false, sources, metrics.clone());
-    watches.spawn(file.follow(surroundings.clone(), inbox));
+    let file = file.map(|file| PoolsFile::new(file, false, sources, metrics.clone()));
+    watches.spawn(Merged { file, own, surroundings: surroundings.clone(), inbox }.follow());
     tracing::info!(epoch = authority.epoch(), %gating, "pools are kept");
 
     let places = Arc::new(KubePlaces::new(client, surroundings));

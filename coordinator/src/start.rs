@@ -23,6 +23,7 @@ mod open;
 mod pools;
 mod prepare;
 pub mod replica;
+mod runs;
 
 pub use base::Base;
 pub use open::Opened;

@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 use jobmeter_decide::pool::{Answer, Member, Target};
 use jobmeter_protocol::PoolSlot;
 
-mod failure;
+pub(super) mod failure;
 mod kube;
 mod patch;
 mod surroundings;

@@ -1,5 +1,5 @@
-//! Reads the pools file again whenever it changes. In: a path, looked at every two seconds. Out: the pools; in a cluster as
-//! [`Observation::Pools`], and for those who write places ([`Surroundings`]). Owner: one task for a term, or the local executor.
+//! Reads the pools file again whenever it changes. In: a path, looked at every two seconds. Out: the pools. Owner: one task for a
+//! term ([`merged`](super::merged)), or the local executor.
 //!
 //! A file that is wrong, or that was there and is gone, changes nothing: the pools stay as they were, and it is said.
 
@@ -7,16 +7,13 @@ use jobmeter_daemon::error::chain;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use jobmeter_daemon::admin::{SourceBoard, SourceState};
-use jobmeter_decide::pool::{Observation, PoolSettings};
-use tokio::time::{Instant, Interval, MissedTickBehavior};
+use jobmeter_decide::pool::PoolSettings;
+use tokio::time::{Interval, MissedTickBehavior};
 
-use super::task::{Inbox, Seen};
 use crate::config::pools;
-use crate::execute::places::Surroundings;
 use crate::metrics::Metrics;
 
 /// How often the file is looked at.
@@ -78,17 +75,6 @@ impl PoolsFile {
                     tracing::error!(file = %self.path.display(), error, "the pools file cannot be used; the pools stay as they were");
                     self.sources.set(SOURCE, SourceState::Failed { error });
                 }
-            }
-        }
-    }
-
-    /// For a term: tells the ledger, and those who write places.
-    pub(super) async fn follow(mut self, surroundings: Arc<Surroundings>, inbox: Inbox) -> anyhow::Result<()> {
-        loop {
-            let pools = self.next().await;
-            surroundings.pools(&pools);
-            if inbox.send(Seen { at: Instant::now(), what: Observation::Pools(pools) }).await.is_err() {
-                return std::future::pending().await;
             }
         }
     }

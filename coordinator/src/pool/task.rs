@@ -20,12 +20,12 @@ use crate::metrics::Metrics;
 
 /// Something that was observed, and when.
 #[derive(Debug)]
-pub struct Seen {
+pub struct Seen<W = Observation> {
     pub at: Instant,
-    pub what: Observation,
+    pub what: W,
 }
 
-pub type Inbox = mpsc::Sender<Seen>;
+pub type Inbox<W = Observation> = mpsc::Sender<Seen<W>>;
 
 /// Statuses are this old at most.
 const PUBLISH: Duration = Duration::from_millis(100);
@@ -182,14 +182,14 @@ impl Task {
     }
 }
 
-async fn at(moment: Option<Instant>) {
+pub(crate) async fn at(moment: Option<Instant>) {
     match moment {
         Some(moment) => sleep_until(moment).await,
         None => std::future::pending().await,
     }
 }
 
-fn moment(time: Timestamp) -> Instant {
+pub(crate) fn moment(time: Timestamp) -> Instant {
     let ahead = time.duration_since(Timestamp::now());
     // Whole milliseconds, rounded up: woken too early, it would spin.
     let ahead = Duration::try_from(ahead).unwrap_or_default() + Duration::from_millis(1);

@@ -30,22 +30,25 @@ use crate::metrics::Metrics;
 /// The API server ends a watch after this many seconds; so long a path that died silently goes unnoticed.
 const WATCH_SECONDS: u32 = 90;
 
+/// The runs watch in the same way, for observations of their own.
 #[derive(Clone)]
-pub(super) struct Watching {
-    pub(super) client: Client,
-    pub(super) inbox: Inbox,
-    pub(super) sources: SourceBoard,
-    pub(super) metrics: Metrics,
+pub(crate) struct Watching<W = Observation> {
+    pub(crate) client: Client,
+    pub(crate) inbox: Inbox<W>,
+    pub(crate) sources: SourceBoard,
+    pub(crate) metrics: Metrics,
 }
 
 /// How one kind of object becomes an observation.
-trait Translate<K> {
+pub(crate) trait Translate<K> {
+    type What;
+
     /// A list begins.
     fn begin(&mut self);
     fn listed(&mut self, object: &K);
-    fn end(&mut self) -> Observation;
-    fn applied(&mut self, object: &K) -> Option<Observation>;
-    fn gone(&mut self, object: &K) -> Option<Observation>;
+    fn end(&mut self) -> Self::What;
+    fn applied(&mut self, object: &K) -> Option<Self::What>;
+    fn gone(&mut self, object: &K) -> Option<Self::What>;
 }
 
 pub(super) async fn pods(watching: Watching, gating: Gating) -> anyhow::Result<()> {
@@ -65,13 +68,13 @@ pub(super) async fn nodes(watching: Watching, surroundings: Arc<Surroundings>) -
     watching.run("pool-nodes", Api::all(watching.client.clone()), watcher::Config::default(), nodes).await
 }
 
-impl Watching {
-    async fn run<K>(
+impl<W> Watching<W> {
+    pub(crate) async fn run<K>(
         &self,
         name: &'static str,
         objects: Api<K>,
         config: watcher::Config,
-        mut translate: impl Translate<K>,
+        mut translate: impl Translate<K, What = W>,
     ) -> anyhow::Result<()>
     where
         K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
@@ -136,6 +139,8 @@ impl<K: Resource<DynamicType = ()>> Members<K> {
 }
 
 impl<K: Resource<DynamicType = ()>> Translate<K> for Members<K> {
+    type What = Observation;
+
     fn begin(&mut self) {
         self.listed = Vec::new();
     }
@@ -169,6 +174,8 @@ struct Nodes {
 }
 
 impl Translate<Node> for Nodes {
+    type What = Observation;
+
     fn begin(&mut self) {
         self.listed = Vec::new();
     }

@@ -6,8 +6,10 @@ use jobmeter_daemon::supervise::Supervisor;
 
 use super::cluster::Cluster;
 use super::pools::Pools;
+use super::runs::NodeRuns;
 use super::{Opened, StartError, exports};
 use crate::chase::Chase;
+use crate::execute::operator_token;
 use crate::handle::CoordinatorHandle;
 use crate::leadership::Authority;
 use crate::logs::chase::LogChase;
@@ -45,14 +47,25 @@ impl Opened {
         };
         supervisor.spawn("chase", chase.run(token.clone()));
         supervisor.spawn("upkeep", upkeep::run(store.clone(), config.retention, metrics.clone(), token));
+        let runs = NodeRuns {
+            config: config.runs,
+            gating: self.gating.clone(),
+            store: store.clone(),
+            handle: &handle,
+            sources: admin.sources.clone(),
+            metrics: metrics.clone(),
+        };
+        let own = runs.start(&pods, authority.clone(), supervisor);
         let pools = Pools {
             file: config.pools.file,
+            own,
             gating: self.gating,
             handle: &handle,
             sources: admin.sources.clone(),
             metrics: metrics.clone(),
         };
         pools.start(&pods, authority.clone(), supervisor);
+        operator_token::start(handle.auth(), &pods, authority.clone(), admin.sources.clone(), supervisor);
         if let (Some(config), PodSource::Kube(client)) = (&config.webhook, &pods) {
             webhook::lead(config, client.clone(), authority, admin.sources.clone(), supervisor);
         }

@@ -13,6 +13,7 @@ use super::{Base, Prepared, StartError, levels};
 use crate::api::Watchers;
 use crate::api::follower::Follower;
 use crate::auth::Auth;
+use crate::callbacks::{Callbacks, CallbacksParts};
 use crate::chase::Wanted;
 use crate::config::CoordinatorConfig;
 use crate::handle::logs::LogSlots;
@@ -26,6 +27,7 @@ use crate::metrics::Metrics;
 use crate::nodes::Nodes;
 use crate::objects::Objects;
 use crate::pool::PoolView;
+use crate::runs::RunsView;
 use crate::store::Store;
 use crate::upkeep;
 use crate::webhook::gating::Chosen;
@@ -70,6 +72,7 @@ impl Prepared {
             (None, None) => LiveLogs::Nowhere,
         };
         let auth = Auth::new(&config.writers, config.readers.clone(), client.as_ref()).ok_or(StartError::NoApiServer)?;
+        let auth = auth.with_operators(&config.operators);
         let nodes = Nodes::new(Timestamp::now());
         let answered = Arc::new(Notify::new());
         let (wanted, wanted_view) = watch::channel(Wanted::default());
@@ -85,7 +88,15 @@ impl Prepared {
             metrics: metrics.clone(),
         });
         let (pools, desk) = PoolView::new();
+        let (runs, runs_desk) = RunsView::new();
         crate::metrics::pool::register_levels(&registry, &pools)?;
+        crate::metrics::runs::register(&registry, &runs)?;
+        let callbacks = Callbacks::new(CallbacksParts {
+            config: config.runs.as_ref().map(|runs| runs.callbacks.clone()),
+            runs: runs.clone(),
+            auth: auth.clone(),
+            metrics: metrics.clone(),
+        });
         let handle = CoordinatorHandle::new(Inner {
             ingest: Ingest::new(store.clone(), metrics.clone()),
             nodes: nodes.clone(),
@@ -109,6 +120,9 @@ impl Prepared {
             token: supervisor.token(),
             pools,
             pool_desk: Mutex::new(Some(desk)),
+            callbacks,
+            runs,
+            runs_desk: Mutex::new(Some(runs_desk)),
             store: store.clone(),
             follower,
         });

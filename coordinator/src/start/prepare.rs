@@ -63,7 +63,7 @@ impl Prepared {
     /// Admission reviews are answered by every replica, whoever leads, and need no store.
     pub fn review(&mut self, client: &Client, supervisor: &mut Supervisor) -> Result<(), StartError> {
         let (admin, pools) = (&self.base.admin, &self.config.pools);
-        if self.config.webhook.is_some() || pools.file.is_some() {
+        if self.config.webhook.is_some() || pools.file.is_some() || self.config.runs.is_some() {
             self.gating = Some(gating::detect(pools.gating, client.clone(), admin.sources.clone(), supervisor));
         }
         let (Some(config), Some(gating)) = (&self.config.webhook, &self.gating) else {

@@ -17,8 +17,9 @@ use kube::Client;
 use tokio::net::TcpListener;
 
 use super::front::Front;
-use super::{Base, Opening, Prepared, prepare};
+use super::{Base, Opened, Opening, Prepared, prepare};
 use crate::api::follower::Follower;
+use crate::callbacks::listeners::{self, CallbackPorts, ListenerParts};
 use crate::config::CoordinatorConfig;
 use crate::config::leadership::LeadershipConfig;
 use crate::execute::lease::LeaseObject;
@@ -44,9 +45,16 @@ pub struct Replica {
 pub async fn run(replica: Replica, mut supervisor: Supervisor) -> anyhow::Result<Code> {
     let Replica { config, leadership, client, base, listener } = replica;
     let metrics = LeadershipMetrics::register(&base.registry)?;
+    let (ports, listen) = (config.runs.as_ref().map(|runs| runs.ports.clone()), listener.local_addr()?);
     let mut prepared = prepare(config, base.clone())?;
+    let front = Front::new(admin::router(base.admin.clone()));
+    let callback_ports = ports.map(|ports| {
+        let parts = ListenerParts { ports, listen, behind: front.router(), sources: base.admin.sources.clone() };
+        listeners::start(parts, &mut supervisor)
+    });
     let stage = Stage {
-        front: Front::new(admin::router(base.admin.clone())),
+        front,
+        callback_ports,
         opening: prepared.opening(),
         leadership: elect(leadership, !prepared.opening().is_shared(), &client, &base, metrics, &mut supervisor),
         client,
@@ -77,6 +85,8 @@ pub async fn run(replica: Replica, mut supervisor: Supervisor) -> anyhow::Result
 
 struct Stage {
     front: Front,
+    /// `None`: there are no runs.
+    callback_ports: Option<CallbackPorts>,
     opening: Opening,
     leadership: Leadership,
     client: Client,
@@ -112,6 +122,7 @@ impl Stage {
         let store = store?;
         self.leadership.stand();
         let replica = prepared.open(store.clone(), Some(self.client.clone()), Some(follower), supervisor)?;
+        self.follow_ports(&replica);
         self.front.show(replica.handle().router());
         let Some(authority) = supervisor.until(self.leadership.authority()).await else { return Ok(None) };
         let (opening, epoch, led) = (self.opening.clone(), authority.epoch(), store.clone());
@@ -150,10 +161,18 @@ impl Stage {
         let Some(store) = supervisor.until(blocking(move || opening.leading(epoch))).await else { return Ok(None) };
         let store = opened.insert(store?).clone();
         let replica = prepared.open(store, Some(self.client.clone()), Some(follower), supervisor)?;
+        self.follow_ports(&replica);
         let handle = replica.lead(authority, PodSource::Kube(self.client.clone()), supervisor)?;
         self.front.show(handle.router());
         gate.ready();
         Ok(Some(()))
+    }
+
+    /// The ports that definitions name, once they are known here; before that the leader is asked for them.
+    fn follow_ports(&self, replica: &Opened) {
+        if let Some(ports) = &self.callback_ports {
+            ports.follow(replica.handle().runs().clone());
+        }
     }
 
     async fn wait(&self, gate: &Gate) -> Authority {

@@ -68,6 +68,10 @@ impl Parents {
     }
 
     pub(crate) async fn of(&self, namespace: &str, owner: &OwnerRef) -> Result<Parent, ParentError> {
+        // No object of the API server.
+        if jobmeter_kubepod::is_run(owner) {
+            return Ok(Parent::Top);
+        }
         if let Some(parent) = self.recall(&owner.uid) {
             return Ok(parent);
         }

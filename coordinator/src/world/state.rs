@@ -166,7 +166,10 @@ impl World {
         let uid = seen.pod.uid.clone();
         let before = self.forget(&uid);
         let asked = before.as_ref().is_some_and(|before| before.asked);
-        let nobody = || seen.pod.owner.is_none().then(Vec::new);
+        let nobody = || match &seen.pod.owner {
+            None => Some(Vec::new()),
+            Some(run) => jobmeter_kubepod::is_run(run).then(|| vec![run.clone()]),
+        };
         let owners = seen.owners.clone().or_else(|| before.and_then(|before| before.owners));
         let owners = owners.or_else(|| self.others.get(&uid).cloned()).or_else(nobody);
         let metered = self.scope.judge(&seen.pod, owners.as_deref());

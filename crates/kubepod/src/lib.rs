@@ -6,6 +6,8 @@
 mod container;
 pub mod pod;
 pub mod quantity;
+pub mod run;
 
 pub use pod::{MapError, api_pod, kubelet_uid};
 pub use quantity::{Quantity, QuantityError};
+pub use run::is_run;

@@ -10,6 +10,7 @@ use k8s_openapi::{
 };
 
 use crate::container::{Spec, api_container};
+use crate::run::run;
 
 /// Set by the kubelet on the API's copy of a static pod: the UID under which the kubelet runs it.
 const MIRROR: &str = "kubernetes.io/config.mirror";
@@ -35,7 +36,8 @@ pub fn api_pod(pod: &Pod) -> Result<ApiPod, MapError> {
         node: spec.node_name.clone(),
         labels: meta.labels.clone().unwrap_or_default(),
         annotations: annotations(meta),
-        owner: controller(meta),
+        // What only takes the pods of runs along (the coordinator's Deployment) does not manage them.
+        owner: controller(meta).or_else(|| run(meta.labels.as_ref())),
         restart_policy: restart_policy(spec.restart_policy.as_deref()),
         phase: phase(status.phase.as_deref()),
         reason: status.reason.clone().filter(|reason| !reason.is_empty()),

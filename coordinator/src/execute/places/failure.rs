@@ -5,7 +5,7 @@ use jobmeter_daemon::error::chain;
 use kube::core::Status;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Failure {
+pub(in crate::execute) enum Failure {
     Gone,
     /// A test of the patch did not hold, or somebody else wrote in between: nothing was written, and reading again helps.
     Overtaken(String),
@@ -15,7 +15,7 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    pub(super) fn of(err: &kube::Error) -> Self {
+    pub(in crate::execute) fn of(err: &kube::Error) -> Self {
         match err {
             kube::Error::Api(status) => Self::of_status(status),
             // It never left this process.
@@ -39,7 +39,8 @@ impl Failure {
     }
 }
 
-fn why(status: &Status) -> String {
+/// The API server's sentence.
+pub(in crate::execute) fn why(status: &Status) -> String {
     let text = if status.message.is_empty() { &status.reason } else { &status.message };
     format!("the API server says {}: {text}", status.code)
 }

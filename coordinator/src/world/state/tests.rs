@@ -155,3 +155,18 @@ fn a_pod_that_goes_before_its_owners_are_known_still_gets_them() {
     assert_eq!(stored_owners(&resolved(&mut world, "a", Some(vec![job()]))), [Some(1)]);
     assert_eq!(resolved(&mut world, "a", Some(vec![job()])).changes, [], "it is forgotten now");
 }
+
+#[test]
+fn a_pod_of_a_node_run_is_metered_and_nobody_is_asked_whose_it_is() {
+    let labels = [("jobmeter.io/run", "202611211930"), ("batch-job-controller.bakito.github.com/owner", "disks")];
+    let pod = serde_json::json!({
+        "metadata": {"name": "a", "namespace": "bench", "uid": "a", "labels": std::collections::BTreeMap::from(labels)},
+        "spec": {"restartPolicy": "Never", "containers": []}
+    });
+    let pod = jobmeter_kubepod::api_pod(&serde_json::from_value(pod).unwrap()).unwrap();
+    let mut world = world();
+    let seen = after(&mut world, Event::PodApplied(Seen { pod: Box::new(pod.clone()), owners: None }));
+    assert_eq!((stored_owners(&seen), seen.lookups.len()), (vec![Some(1)], 0));
+    assert!(world.undecided().is_empty());
+    assert_eq!(Scope::default().judge(&pod, None), Metered::Yes(jobmeter_decide::metered::Why::RestartNever));
+}

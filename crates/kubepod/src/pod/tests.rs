@@ -163,3 +163,31 @@ fn a_deletion_was_asked_for_its_grace_period_before_the_deletion_timestamp() {
     let pod = api_pod(&serde_json::from_value(pod).unwrap()).unwrap();
     assert_eq!(pod.deletion_requested, Some("2026-11-20T20:25:28Z".parse().unwrap()));
 }
+
+fn run_pod() -> Value {
+    json!({
+        "metadata": {
+            "name": "disks-job-node-a-202611211930", "namespace": "bench", "uid": "c",
+            "labels": {"jobmeter.io/run": "202611211930", "batch-job-controller.bakito.github.com/owner": "disks"},
+            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": "jobmeter-coordinator", "uid": "d"}]
+        },
+        "spec": {"restartPolicy": "Never", "containers": []}
+    })
+}
+
+#[test]
+fn a_pod_of_a_node_run_is_accounted_to_its_run_and_not_to_the_coordinator() {
+    let owner = mapped(run_pod()).owner.unwrap();
+    assert!(crate::is_run(&owner));
+    assert_eq!((owner.name.as_str(), owner.uid.as_str()), ("disks-202611211930", "run-202611211930"));
+}
+
+#[test]
+fn the_labels_of_a_run_take_no_pod_from_who_manages_it() {
+    let mut pod = job_pod();
+    pod["metadata"]["labels"] = run_pod()["metadata"]["labels"].clone();
+    assert_eq!(mapped(pod).owner.unwrap().kind, "Job");
+    let mut half = run_pod();
+    half["metadata"]["labels"] = json!({"jobmeter.io/run": "202611211930"});
+    assert_eq!(mapped(half).owner, None);
+}

@@ -1,0 +1,579 @@
+//! The loop over a cluster in memory, with the real decisions and a real database.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use jiff::SignedDuration;
+use jobmeter_daemon::admin::{SourceBoard, SourceState};
+use jobmeter_decide::pool::NodeFacts;
+use jobmeter_decide::runs::{Answer, Command, CreatePod, Definition, PodPhase, Refusal, RunPod};
+use jobmeter_protocol::runs::{
+    NodeResult, NodeRunState, Overlap, Placement, Run, RunCounts, RunMetrics, RunSettings, RunState, StartRun, StoredRun, Trigger,
+};
+use prometheus::Registry;
+use tempfile::TempDir;
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::execute::run_pods::{RunPods, SaveLogsError};
+use crate::leadership::Authority;
+use crate::metrics::Metrics;
+use crate::runs::reports::ReportDirectory;
+use crate::runs::view::Posted;
+use crate::runs::{ReportRefused, RunsView, TokenKey};
+use crate::store::{Assembly, Store};
+
+/// Pods by name, and what a test wants to go wrong.
+#[derive(Default)]
+struct Cluster {
+    pods: Mutex<BTreeMap<String, RunPod>>,
+    uids: Mutex<u32>,
+    calls: Mutex<Vec<String>>,
+    /// Nodes whose pods a quota refuses.
+    refused: Mutex<BTreeSet<String>>,
+    /// Of the term that watches now.
+    inbox: Mutex<Option<Inbox>>,
+}
+
+impl Cluster {
+    fn call(&self, what: &str, of: &str) {
+        self.calls.lock().unwrap().push(format!("{what} {of}"));
+    }
+
+    fn calls(&self, what: &str) -> Vec<String> {
+        self.calls.lock().unwrap().iter().filter(|call| call.starts_with(what)).cloned().collect()
+    }
+
+    fn tell(&self, what: Observation) {
+        let inbox = self.inbox.lock().unwrap();
+        if let Some(inbox) = &*inbox {
+            inbox.try_send(Seen { at: Instant::now(), what }).unwrap();
+        }
+    }
+
+    fn pod_of(&self, node: &str) -> Option<RunPod> {
+        self.pods.lock().unwrap().values().rev().find(|pod| pod.node == node).cloned()
+    }
+
+    /// As the pool and its node would.
+    fn becomes(&self, node: &str, phase: PodPhase) {
+        let mut pod = self.pod_of(node).unwrap();
+        let now = Timestamp::now();
+        pod.phase = phase;
+        pod.admitted.get_or_insert(now);
+        pod.bound = Some(node.to_owned());
+        if phase >= PodPhase::Running {
+            pod.started.get_or_insert(now);
+        }
+        if phase >= PodPhase::Succeeded {
+            pod.finished.get_or_insert(now);
+            pod.exit_code = Some(i32::from(phase == PodPhase::Failed));
+        }
+        self.pods.lock().unwrap().insert(pod.name.clone(), pod.clone());
+        self.tell(Observation::Pod(Box::new(pod)));
+    }
+}
+
+impl RunPods for Cluster {
+    fn create<'a>(&'a self, pod: &'a CreatePod) -> BoxFuture<'a, Answer> {
+        let reports = ReportDirectory::of(&pod.settings, &pod.run);
+        assert!(reports.path().is_dir(), "a pod without a place for its reports");
+        self.call("create", &pod.node);
+        if self.refused.lock().unwrap().contains(&pod.node) {
+            return std::future::ready(Answer::Refused { why: "exceeded quota: pods".to_owned() }).boxed();
+        }
+        let mut pods = self.pods.lock().unwrap();
+        let made = pods.entry(pod.name.clone()).or_insert_with(|| {
+            let mut uids = self.uids.lock().unwrap();
+            *uids += 1;
+            RunPod {
+                run: pod.run.clone(),
+                node: pod.node.clone(),
+                attempt: pod.attempt,
+                namespace: pod.settings.namespace.clone(),
+                name: pod.name.clone(),
+                uid: format!("uid-{uids}"),
+                phase: PodPhase::Gated,
+                created: Timestamp::now(),
+                admitted: None,
+                started: None,
+                finished: None,
+                exit_code: None,
+                reason: None,
+                waiting: None,
+                bound: None,
+                deleting: false,
+            }
+        });
+        std::future::ready(Answer::Made(Box::new(made.clone()))).boxed()
+    }
+
+    fn delete<'a>(&'a self, namespace: &'a str, name: &'a str, uid: &'a str) -> BoxFuture<'a, Answer> {
+        self.call("delete", name);
+        let removed = self.pods.lock().unwrap().remove(name);
+        let (namespace, name, uid) = (namespace.to_owned(), name.to_owned(), uid.to_owned());
+        self.tell(Observation::PodGone { namespace, name, uid });
+        std::future::ready(if removed.is_some() { Answer::Done } else { Answer::Gone }).boxed()
+    }
+
+    fn bind<'a>(&'a self, _: &'a str, name: &'a str, _: &'a str, _: &'a str) -> BoxFuture<'a, Answer> {
+        self.call("bind", name);
+        std::future::ready(Answer::Done).boxed()
+    }
+
+    fn forget<'a>(&'a self, _: &'a str, run: &'a str) -> BoxFuture<'a, Answer> {
+        self.call("forget", run);
+        let mut pods = self.pods.lock().unwrap();
+        let gone: Vec<RunPod> = pods.values().filter(|pod| pod.run == run).cloned().collect();
+        pods.retain(|_, pod| pod.run != run);
+        for RunPod { namespace, name, uid, .. } in gone {
+            self.tell(Observation::PodGone { namespace, name, uid });
+        }
+        std::future::ready(Answer::Done).boxed()
+    }
+
+    fn save_logs<'a>(&'a self, pod: &'a RunPod, reports: &'a ReportDirectory) -> BoxFuture<'a, Result<(), SaveLogsError>> {
+        self.call("log", &pod.name);
+        assert!(self.pods.lock().unwrap().contains_key(&pod.name), "the log of a pod that was deleted");
+        std::fs::write(reports.path().join(format!("{}-container-main.log", pod.node)), "done\n").unwrap();
+        std::future::ready(Ok(())).boxed()
+    }
+}
+
+/// What outlives a term: the cluster, the disk.
+struct World {
+    cluster: Arc<Cluster>,
+    files: TempDir,
+    settings: RunSettings,
+    nodes: Vec<&'static str>,
+}
+
+struct Term {
+    cluster: Arc<Cluster>,
+    store: Store,
+    view: RunsView,
+    own: watch::Receiver<OwnPools>,
+    sources: SourceBoard,
+    token: CancellationToken,
+    task: JoinHandle<anyhow::Result<()>>,
+}
+
+impl World {
+    fn new(nodes: &[&'static str]) -> Self {
+        let files = tempfile::tempdir().unwrap();
+        let settings = RunSettings {
+            name: "inventory".to_owned(),
+            namespace: "bench".to_owned(),
+            pool: "run.inventory".to_owned(),
+            own_pool_size: Some(2),
+            placement: Placement::Scheduler,
+            node_selector: BTreeMap::new(),
+            unschedulable_nodes: false,
+            pod_template: "kind: Pod".to_owned(),
+            service_account: String::new(),
+            image_pull_secrets: vec![],
+            retries: 0,
+            retry_delay: SignedDuration::from_secs(1),
+            start_deadline: None,
+            node_deadline: None,
+            run_deadline: None,
+            canary: 0,
+            max_failures: None,
+            new_nodes: false,
+            overlap: Overlap::Forbid,
+            catch_up: None,
+            history: 1,
+            result_required: true,
+            compatible: true,
+            save_pod_log: true,
+            report_directory: files.path().join("reports").to_str().unwrap().to_owned(),
+            metrics: RunMetrics::default(),
+            callback_service: None,
+            callback_port: None,
+        };
+        std::fs::create_dir(&settings.report_directory).unwrap();
+        Self { cluster: Arc::default(), files, settings, nodes: nodes.to_vec() }
+    }
+
+    fn database(&self) -> std::path::PathBuf {
+        self.files.path().join("jobmeter.db")
+    }
+
+    async fn term(&self, authority: Authority) -> Term {
+        let store = Store::open(&self.database(), Assembly::default(), Box::new(|_| {})).unwrap();
+        let (inbox, seen) = mpsc::channel(64);
+        let (view, desk) = RunsView::new();
+        let (own, pools) = watch::channel(OwnPools::new());
+        let (sources, token) = (SourceBoard::default(), CancellationToken::new());
+        let metrics = Metrics::register(&Registry::new(), 10).unwrap();
+        let mut storing = Storing::new(store.clone(), metrics, sources.clone());
+        let begun = storing.begin().await.unwrap();
+        let steps = Steps::new(self.cluster.clone(), authority);
+        let task = Task::new(Parts { seen, steps, storing, begun, desk, own });
+        let task = tokio::spawn(task.run(token.clone()));
+        *self.cluster.inbox.lock().unwrap() = Some(inbox);
+        let definition = Definition {
+            settings: Arc::new(self.settings.clone()),
+            source: "inventory.yaml".to_owned(),
+            schedule: None,
+            suspended: false,
+            run_on_start: None,
+        };
+        self.cluster.tell(Observation::Definitions(vec![definition]));
+        let node = |name: &&'static str| NodeFacts {
+            name: (*name).into(),
+            labels: BTreeMap::new(),
+            taints: vec![],
+            ready: true,
+            unschedulable: false,
+        };
+        self.cluster.tell(Observation::NodesListed(self.nodes.iter().map(node).collect()));
+        let pods = self.cluster.pods.lock().unwrap().values().cloned().collect();
+        self.cluster.tell(Observation::PodsListed(pods));
+        Term { cluster: self.cluster.clone(), store, view, own: pools, sources, token, task }
+    }
+}
+
+impl Term {
+    /// A run, once the term knows enough to begin one.
+    async fn start(&self) -> Run {
+        self.eventually("a run begins", async || {
+            let start = Command::Start(StartRun { definition: "inventory".to_owned(), nodes: vec![] });
+            match self.view.command(start).await.unwrap() {
+                Ok(run) => Some(run),
+                Err(Refusal::NotReady) => None,
+                Err(refusal) => panic!("{refusal}"),
+            }
+        })
+        .await
+    }
+
+    async fn eventually<T>(&self, what: &str, poll: impl AsyncFn() -> Option<T>) -> T {
+        for _ in 0..1_000 {
+            if let Some(value) = poll().await {
+                return value;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let calls = self.cluster.calls.lock().unwrap();
+        panic!("waited in vain: {what}; {calls:?}; {:?}", self.view.snapshot().map(|snapshot| snapshot.runs.clone()))
+    }
+
+    fn run(&self, id: &str) -> Arc<StoredRun> {
+        self.view.snapshot().unwrap().runs[id].clone()
+    }
+
+    async fn pod_is_made(&self, node: &str) -> RunPod {
+        self.eventually(&format!("a pod of {node}"), async || self.cluster.pod_of(node)).await
+    }
+
+    async fn node_is(&self, run: &str, node: &str, state: NodeRunState) {
+        let what = format!("{node} is {state:?}");
+        self.eventually(&what, async || (self.run(run).nodes[node].state == state).then_some(())).await;
+    }
+
+    async fn run_is(&self, run: &str, state: RunState) {
+        self.eventually(&format!("the run is {state:?}"), async || (self.run(run).run.state == state).then_some(())).await;
+    }
+
+    async fn posts(&self, run: &str, node: &str, attempt: u32, value: f64) -> Result<(), ReportRefused> {
+        self.view.report(run, node, attempt, Posted::Result(Box::new(result(node, attempt, value)))).await.unwrap()
+    }
+
+    /// From the pool's word to the end, with a result.
+    async fn works(&self, run: &str, node: &str) {
+        self.pod_is_made(node).await;
+        self.cluster.becomes(node, PodPhase::Pending);
+        self.cluster.becomes(node, PodPhase::Running);
+        self.posts(run, node, 0, 1.0).await.unwrap();
+        self.cluster.becomes(node, PodPhase::Succeeded);
+    }
+
+    async fn end(self) {
+        self.token.cancel();
+        self.task.await.unwrap().unwrap();
+        *self.cluster.inbox.lock().unwrap() = None;
+        self.store.close().await.unwrap();
+    }
+}
+
+fn result(node: &str, attempt: u32, value: f64) -> NodeResult {
+    let gauge = jobmeter_protocol::runs::GaugeValue { value, labels: BTreeMap::new() };
+    let gauges = BTreeMap::from([("files".to_owned(), vec![gauge])]);
+    NodeResult { node: node.to_owned(), attempt, received: Timestamp::now(), gauges }
+}
+
+fn value(run: &StoredRun, node: &str) -> f64 {
+    run.results[node].gauges["files"][0].value
+}
+
+/// The database refuses to write nodes and results, as a full disk would.
+fn refuse(database: &Path, sql: &str) {
+    rusqlite::Connection::open(database).unwrap().execute_batch(sql).unwrap();
+}
+
+const FULL: &str = "CREATE TRIGGER full BEFORE INSERT ON run_nodes BEGIN SELECT RAISE(ABORT, 'the disk is full'); END";
+const EMPTIED: &str = "DROP TRIGGER full";
+
+#[tokio::test]
+async fn a_run_goes_from_its_trigger_over_every_node_to_its_end_with_results_and_logs() {
+    let world = World::new(&["a", "b", "c"]);
+    let term = world.term(Authority::alone()).await;
+    let run = term.start().await;
+    assert_eq!(term.own.borrow().clone(), OwnPools::from([("run.inventory".to_owned(), 2)]));
+    for node in ["a", "b", "c"] {
+        term.works(&run.id, node).await;
+    }
+    term.run_is(&run.id, RunState::Succeeded).await;
+    let ended = term.run(&run.id);
+    assert_eq!(ended.results.len(), 3);
+    assert_eq!(ended.run.nodes.succeeded, 3);
+    assert_eq!(term.cluster.calls("create").len(), 3, "each pod was made once");
+    term.eventually("three logs", async || (term.cluster.calls("log").len() == 3).then_some(())).await;
+    // As people see it from the store, of whichever replica.
+    assert_eq!(term.store.run_results(&run.id).await.unwrap().unwrap().len(), 3);
+    assert_eq!(term.store.run(&run.id).await.unwrap().unwrap().run, ended.run);
+    term.end().await;
+}
+
+#[tokio::test]
+async fn a_coordinator_that_was_restarted_goes_on_and_counts_a_late_report_once() {
+    let world = World::new(&["a", "b", "c"]);
+    let term = world.term(Authority::alone()).await;
+    let run = term.start().await;
+    term.works(&run.id, "a").await;
+    term.node_is(&run.id, "a", NodeRunState::Succeeded).await;
+    for node in ["b", "c"] {
+        term.pod_is_made(node).await;
+        term.cluster.becomes(node, PodPhase::Running);
+        term.node_is(&run.id, node, NodeRunState::Running).await;
+    }
+    let key: TokenKey = term.view.key().unwrap();
+    term.end().await;
+    // Nobody leads: b ends, and what it posts is not answered.
+    world.cluster.becomes("b", PodPhase::Succeeded);
+
+    let term = world.term(Authority::alone()).await;
+    term.eventually("the runs are known again", async || term.view.snapshot().ok()).await;
+    let token = key.token(&run.id, "b", 0);
+    let known = term.view.key().unwrap().attempt(&token, &run.id, "b", 0);
+    assert_eq!(known, Some(0), "a token of before the restart is good");
+    term.posts(&run.id, "b", 0, 7.0).await.unwrap();
+    term.posts(&run.id, "b", 0, 8.0).await.unwrap();
+    term.posts(&run.id, "c", 0, 1.0).await.unwrap();
+    term.eventually("c is watched", async || term.cluster.pod_of("c")).await;
+    term.cluster.becomes("c", PodPhase::Succeeded);
+    term.run_is(&run.id, RunState::Succeeded).await;
+    let ended = term.run(&run.id);
+    assert_eq!((ended.results.len(), ended.run.nodes.succeeded), (3, 3));
+    assert_eq!(value(&ended, "b"), 8.0, "a repeated result replaces the one before");
+    assert_eq!(term.cluster.calls("create").len(), 3, "no pod was made again");
+    term.end().await;
+}
+
+#[tokio::test]
+async fn pods_that_cannot_be_made_hold_up_nobody_else_and_it_is_said_why() {
+    let world = World::new(&["a", "b", "c", "d"]);
+    world.cluster.refused.lock().unwrap().extend(["a".to_owned(), "b".to_owned()]);
+    let term = world.term(Authority::alone()).await;
+    let run = term.start().await;
+    term.works(&run.id, "c").await;
+    term.works(&run.id, "d").await;
+    term.node_is(&run.id, "c", NodeRunState::Succeeded).await;
+    term.node_is(&run.id, "d", NodeRunState::Succeeded).await;
+    // Each refusal was an attempt, and there are no further ones.
+    term.run_is(&run.id, RunState::Failed).await;
+    for node in ["a", "b"] {
+        let refused = &term.run(&run.id).nodes[node];
+        assert_eq!(refused.state, NodeRunState::Failed);
+        assert!(refused.why.as_deref().is_some_and(|why| why.contains("exceeded quota")), "{refused:?}");
+    }
+    term.end().await;
+}
+
+#[tokio::test]
+async fn a_store_that_fails_for_a_while_loses_nothing_and_nothing_is_answered_meanwhile() {
+    let world = World::new(&["a"]);
+    let term = world.term(Authority::alone()).await;
+    let run = term.start().await;
+    term.pod_is_made("a").await;
+    term.cluster.becomes("a", PodPhase::Running);
+    term.node_is(&run.id, "a", NodeRunState::Running).await;
+
+    refuse(&world.database(), FULL);
+    let view = term.view.clone();
+    let id = run.id.clone();
+    let posting = tokio::spawn(async move {
+        let posted = Posted::Result(Box::new(result("a", 0, 5.0)));
+        view.report(&id, "a", 0, posted).await.unwrap()
+    });
+    let failing = || format!("{:?}", term.sources.snapshot()).contains("the disk is full");
+    term.eventually("the trouble is told", async || failing().then_some(())).await;
+    assert!(!posting.is_finished(), "answered although it is not durable");
+    assert_eq!(term.run(&run.id).results.len(), 0, "shown although it is not durable");
+    term.cluster.becomes("a", PodPhase::Succeeded);
+
+    refuse(&world.database(), EMPTIED);
+    posting.await.unwrap().unwrap();
+    assert_eq!(term.store.run_results(&run.id).await.unwrap().unwrap().len(), 1, "it was answered, so it is in the database");
+    term.run_is(&run.id, RunState::Succeeded).await;
+    let active = |source: &str| matches!(term.sources.snapshot()[source].state, SourceState::Active);
+    term.eventually("all is well again", async || active("run-store").then_some(())).await;
+    term.end().await;
+}
+
+#[tokio::test]
+async fn a_run_that_could_not_be_stored_gets_no_pods() {
+    let world = World::new(&["a"]);
+    let term = world.term(Authority::alone()).await;
+    let first = term.start().await;
+    term.works(&first.id, "a").await;
+    term.run_is(&first.id, RunState::Succeeded).await;
+    let made = term.cluster.calls("create").len();
+
+    refuse(&world.database(), FULL);
+    let view = term.view.clone();
+    let start = Command::Start(StartRun { definition: "inventory".to_owned(), nodes: vec![] });
+    let starting = tokio::spawn(async move { view.command(start).await });
+    let failing = || format!("{:?}", term.sources.snapshot()).contains("the disk is full");
+    term.eventually("the trouble is told", async || failing().then_some(())).await;
+    assert!(!starting.is_finished());
+    assert_eq!(term.cluster.calls("create").len(), made);
+    // Asked to stop, it does not wait for a disk.
+    term.end().await;
+    assert!(starting.await.unwrap().is_err(), "nobody knows whether it was begun, and that is what is said");
+}
+
+#[tokio::test]
+async fn what_was_answered_can_be_seen() {
+    let world = World::new(&["a", "b"]);
+    let term = world.term(Authority::alone()).await;
+    let run = term.start().await;
+    assert_eq!(term.run(&run.id).run.id, run.id, "the run is shown before it is answered");
+    for count in 1..=50 {
+        term.posts(&run.id, "a", 0, f64::from(count)).await.unwrap();
+        assert_eq!(value(&term.run(&run.id), "a"), f64::from(count));
+    }
+    term.end().await;
+}
+
+#[tokio::test]
+async fn a_result_of_an_earlier_attempt_never_replaces_that_of_a_later_one() {
+    let mut world = World::new(&["a"]);
+    world.settings.retries = 1;
+    world.settings.retry_delay = SignedDuration::from_millis(10);
+    let term = world.term(Authority::alone()).await;
+    let run = term.start().await;
+    term.pod_is_made("a").await;
+    let beyond = term.posts(&run.id, "a", 1, 3.0).await;
+    assert!(matches!(beyond, Err(ReportRefused::Unknown { .. })), "an attempt that was not made yet");
+    assert!(matches!(term.posts(&run.id, "z", 0, 3.0).await, Err(ReportRefused::Unknown { .. })));
+    assert!(matches!(term.posts("200001010000", "a", 0, 3.0).await, Err(ReportRefused::Unknown { .. })));
+    term.cluster.becomes("a", PodPhase::Running);
+    term.cluster.becomes("a", PodPhase::Failed);
+    term.eventually("a second attempt", async || term.cluster.pod_of("a").filter(|pod| pod.attempt == 1)).await;
+    term.posts(&run.id, "a", 1, 2.0).await.unwrap();
+    term.posts(&run.id, "a", 0, 1.0).await.unwrap();
+    assert_eq!(value(&term.run(&run.id), "a"), 2.0);
+    assert_eq!(term.store.run_results(&run.id).await.unwrap().unwrap()[0].attempt, 1);
+    term.end().await;
+}
+
+#[tokio::test]
+async fn without_the_authority_no_pod_is_made_and_no_node_has_failed_for_it() {
+    let world = World::new(&["a"]);
+    let term = world.term(Authority::lapsed(4)).await;
+    let run = term.start().await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(term.cluster.calls("create"), Vec::<String>::new());
+    let node = term.run(&run.id).nodes["a"].clone();
+    assert!(!node.state.is_over(), "{node:?}");
+    term.end().await;
+    // The next leader does it.
+    let term = world.term(Authority::alone()).await;
+    term.works(&run.id, "a").await;
+    term.run_is(&run.id, RunState::Succeeded).await;
+    term.end().await;
+}
+
+#[tokio::test]
+async fn a_pods_log_is_saved_before_the_pod_is_deleted() {
+    let world = World::new(&["a"]);
+    let term = world.term(Authority::alone()).await;
+    let run = term.start().await;
+    let pod = term.pod_is_made("a").await;
+    term.cluster.becomes("a", PodPhase::Running);
+    term.node_is(&run.id, "a", NodeRunState::Running).await;
+    term.view.command(Command::Cancel { run: run.id.clone() }).await.unwrap().unwrap();
+    term.run_is(&run.id, RunState::Cancelled).await;
+    let calls: Vec<_> = term.cluster.calls.lock().unwrap().iter().filter(|call| !call.starts_with("create")).cloned().collect();
+    assert_eq!(calls, [format!("log {}", pod.name), format!("delete {}", pod.name)]);
+    term.end().await;
+}
+
+#[tokio::test]
+async fn with_a_history_of_one_the_current_run_is_kept_and_the_one_before_goes_with_its_reports() {
+    let world = World::new(&["a"]);
+    let created = Timestamp::now() - SignedDuration::from_hours(1);
+    let before = Run {
+        id: "202611211930".to_owned(),
+        definition: "inventory".to_owned(),
+        namespace: "bench".to_owned(),
+        trigger: Trigger::Manual,
+        state: RunState::Succeeded,
+        why: None,
+        created,
+        finished: Some(created),
+        pool: "run.inventory".to_owned(),
+        stopping: false,
+        nodes: RunCounts::default(),
+    };
+    let directory = |run: &Run| ReportDirectory::of(&world.settings, &run.id).path().to_owned();
+    std::fs::create_dir(directory(&before)).unwrap();
+    std::fs::write(directory(&before).join("a.json"), "{}").unwrap();
+    let store = Store::open(&world.database(), Assembly::default(), Box::new(|_| {})).unwrap();
+    let settings = Some(Arc::new(world.settings.clone()));
+    store.apply_runs(vec![RunChange::Run { run: Box::new(before.clone()), settings }]).await.unwrap();
+    store.close().await.unwrap();
+
+    let term = world.term(Authority::alone()).await;
+    let run = term.start().await;
+    term.works(&run.id, "a").await;
+    term.run_is(&run.id, RunState::Succeeded).await;
+    term.eventually("the run before is forgotten", async || {
+        (!term.view.snapshot().unwrap().runs.contains_key(&before.id)).then_some(())
+    })
+    .await;
+    assert_eq!(term.cluster.calls("forget"), [format!("forget {}", before.id)]);
+    assert!(!directory(&before).exists());
+    assert!(directory(&run).is_dir());
+    assert!(term.store.run(&before.id).await.unwrap().is_none());
+    assert!(term.store.run(&run.id).await.unwrap().is_some());
+    term.end().await;
+}
+
+#[tokio::test]
+async fn a_definitions_pool_stays_until_its_last_run_is_over() {
+    let world = World::new(&["a"]);
+    let term = world.term(Authority::alone()).await;
+    let run = term.start().await;
+    term.pod_is_made("a").await;
+    term.cluster.tell(Observation::Definitions(vec![]));
+    term.eventually("the definition is gone", async || term.view.snapshot().unwrap().definitions.is_empty().then_some(())).await;
+    assert_eq!(term.own.borrow().clone(), OwnPools::from([("run.inventory".to_owned(), 2)]), "its run needs it");
+    term.works(&run.id, "a").await;
+    term.run_is(&run.id, RunState::Succeeded).await;
+    term.eventually("the pool is gone", async || term.own.borrow().is_empty().then_some(())).await;
+    term.end().await;
+}
+
+#[tokio::test]
+async fn a_watch_that_is_gone_is_no_way_to_go_on() {
+    let world = World::new(&["a"]);
+    let term = world.term(Authority::alone()).await;
+    *world.cluster.inbox.lock().unwrap() = None;
+    assert!(term.task.await.unwrap().is_err());
+}
