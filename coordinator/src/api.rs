@@ -14,6 +14,7 @@ pub mod follower;
 mod logs;
 mod people;
 mod pools;
+mod runs;
 mod watch;
 
 pub(crate) use watch::Watchers;
@@ -30,6 +31,12 @@ pub(crate) fn router(coordinator: CoordinatorHandle) -> Router {
         .route("/v1/live", get(people::live))
         .route("/v1/pools", get(pools::pools))
         .route("/v1/pools/{name}", get(pools::pool))
+        .route("/v1/runs", get(runs::runs).post(runs::start))
+        .route("/v1/runs/{id}", get(runs::run))
+        .route("/v1/runs/{id}/results", get(runs::results))
+        .route("/v1/runs/{id}/cancel", post(runs::cancel))
+        .route("/v1/runs/{id}/retry", post(runs::retry))
+        .route("/v1/run-definitions", get(runs::definitions))
         .route("/v1/logs", get(logs::read::logs))
         .route("/v1/logs/{namespace}/{pod}", get(logs::read::log))
         .route("/v1/logs/tickets", post(logs::ticket))
@@ -39,7 +46,8 @@ pub(crate) fn router(coordinator: CoordinatorHandle) -> Router {
         .route("/v1/logs/data/{pod_uid}/{container}/{attempt}", put(logs::put))
         .fallback(people::nothing)
         .method_not_allowed_fallback(people::wrong_method)
-        .with_state(coordinator.clone());
+        .with_state(coordinator.clone())
+        .merge(coordinator.callbacks().router());
     match coordinator.follower() {
         Some(_) => routes.layer(from_fn_with_state(coordinator, follower::layer)),
         None => routes,

@@ -1,4 +1,4 @@
-//! Who may report, and who may read.
+//! Who may report, who may read, and who may start and cancel runs.
 //!
 //! Inputs: the headers of a request. Outputs: the node that the sender may speak for, or a refusal that says what is wrong
 //! without telling any secret. Tokens are never logged and never kept: the cache knows them by their hash.
@@ -12,9 +12,12 @@ use jobmeter_daemon::token::{TokenFile, bearer};
 
 mod cache;
 mod mint;
+mod operator;
 mod token_review;
 
 pub use mint::MintError;
+use operator::OperatorAuth;
+pub use operator::{OperatorSecret, Operators};
 
 pub(crate) use token_review::TokenReviewer;
 
@@ -65,6 +68,8 @@ pub enum AuthError {
     OtherNode { bound: String, node: String },
     #[error("this coordinator takes no reports over HTTP")]
     Closed,
+    #[error("this coordinator has no operator's token, so nobody may start, cancel or retry runs")]
+    NoOperators,
     #[error("the token could not be checked: {why}")]
     Unavailable { why: String },
 }
@@ -79,6 +84,7 @@ pub struct ServiceAccountError {
 pub struct Auth {
     writers: WriterAuth,
     readers: Readers,
+    operators: OperatorAuth,
 }
 
 #[derive(Clone)]
@@ -98,7 +104,11 @@ impl Auth {
                 WriterAuth::Review(Arc::new(TokenReviewer::new(client?.clone(), audience.clone(), agents.clone())))
             }
         };
-        Some(Self { writers, readers })
+        Some(Self { writers, readers, operators: OperatorAuth::Nobody })
+    }
+
+    pub(crate) fn with_operators(self, operators: &Operators) -> Self {
+        Self { operators: OperatorAuth::of(operators), ..self }
     }
 
     pub async fn agent(&self, headers: &HeaderMap) -> Result<Agent, AuthError> {
@@ -113,6 +123,19 @@ impl Auth {
         match &self.readers {
             Readers::Open => Ok(()),
             Readers::Token(file) => same(file, token(headers)?),
+        }
+    }
+
+    /// Who may start, cancel and retry runs; nobody who only may read.
+    pub fn operator(&self, headers: &HeaderMap) -> Result<(), AuthError> {
+        self.operators.check(|| token(headers))
+    }
+
+    /// Where the token of the cluster's Secret is put, and the namespace that was named for it. `None`: there is no such Secret.
+    pub fn operator_secret(&self) -> Option<(Option<&str>, &OperatorSecret)> {
+        match &self.operators {
+            OperatorAuth::Cluster { namespace, secret } => Some((namespace.as_deref(), secret)),
+            OperatorAuth::Nobody | OperatorAuth::Token(_) => None,
         }
     }
 }
@@ -161,9 +184,9 @@ fn token(headers: &HeaderMap) -> Result<&str, AuthError> {
 
 fn same(file: &TokenFile, presented: &str) -> Result<(), AuthError> {
     let secret = file.current().map_err(|err| AuthError::Unavailable { why: err.to_string() })?;
-    if secret.matches(presented) {
-        Ok(())
-    } else {
-        Err(AuthError::Invalid { why: "it is not the one of this coordinator".to_owned() })
-    }
+    if secret.matches(presented) { Ok(()) } else { Err(invalid()) }
+}
+
+fn invalid() -> AuthError {
+    AuthError::Invalid { why: "it is not the one of this coordinator".to_owned() }
 }

@@ -16,6 +16,7 @@ use crate::api::error::ApiError;
 use crate::api::follower::Follower;
 use crate::api::{self, Watchers};
 use crate::auth::Auth;
+use crate::callbacks::Callbacks;
 use crate::chase::Wanted;
 use crate::ingest::{Ingest, IngestError, valid_name};
 use crate::logs::Logs;
@@ -24,11 +25,13 @@ use crate::logs::read::LogReader;
 use crate::metrics::Metrics;
 use crate::nodes::{MAX_LIVE, Nodes, TooManyNodes};
 use crate::pool::{PoolDesk, PoolView};
+use crate::runs::{RunsDesk, RunsView};
 use crate::store::{AppliedPod, Retention, Store, StoreError};
 use crate::world::WorldView;
 
 pub(crate) mod logs;
 mod pools;
+pub(crate) mod runs;
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -62,6 +65,10 @@ pub(crate) struct Inner {
     pub(crate) pools: PoolView,
     /// Until somebody keeps the pools.
     pub(crate) pool_desk: Mutex<Option<PoolDesk>>,
+    pub(crate) callbacks: Callbacks,
+    pub(crate) runs: RunsView,
+    /// Until somebody keeps the runs.
+    pub(crate) runs_desk: Mutex<Option<RunsDesk>>,
     pub(crate) follower: Option<Follower>,
 }
 
@@ -235,7 +242,10 @@ impl CoordinatorHandle {
         let begun = std::time::Instant::now();
         let answer = query.await;
         self.0.metrics.store_took("query", begun.elapsed().as_secs_f64());
-        if answer.as_ref().is_err_and(|err| !matches!(err, StoreError::Query(_) | StoreError::LogQuery(_))) {
+        if answer
+            .as_ref()
+            .is_err_and(|err| !matches!(err, StoreError::Query(_) | StoreError::LogQuery(_) | StoreError::RunQuery(_)))
+        {
             self.0.metrics.store_error();
         }
         answer

@@ -9,6 +9,7 @@ use crate::auth::AuthError;
 use crate::handle::HeartbeatError;
 use crate::ingest::IngestError;
 use crate::store::logs::LogFilterError;
+use crate::store::runs::RunFilterError;
 use crate::store::{FilterError, StoreError};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +93,10 @@ impl From<AuthError> for ApiError {
             }
             AuthError::OtherNode { node, .. } => Self::new(StatusCode::FORBIDDEN, text).about(node),
             AuthError::Closed => Self::new(StatusCode::FORBIDDEN, text),
+            AuthError::NoOperators => Self::new(StatusCode::FORBIDDEN, text).hint(
+                "name a file with a token in `auth.operatorTokenFile`; in a cluster with definitions of runs the coordinator makes the \
+                 Secret jobmeter-operator",
+            ),
             AuthError::Unavailable { .. } => Self::new(StatusCode::SERVICE_UNAVAILABLE, text).later(),
         }
     }
@@ -102,6 +107,7 @@ impl From<StoreError> for ApiError {
         let err = match err {
             StoreError::Query(query) => return query.into(),
             StoreError::LogQuery(query) => return query.into(),
+            StoreError::RunQuery(query) => return query.into(),
             err => err,
         };
         tracing::error!(error = &err as &dyn std::error::Error, "record store failed");
@@ -137,6 +143,16 @@ impl From<LogFilterError> for ApiError {
             LogFilterError::State { .. } => "state",
             LogFilterError::Limit { .. } => "limit",
             LogFilterError::Cursor { .. } => "after",
+        };
+        Self::new(StatusCode::BAD_REQUEST, err.to_string()).about(subject)
+    }
+}
+
+impl From<RunFilterError> for ApiError {
+    fn from(err: RunFilterError) -> Self {
+        let subject = match &err {
+            RunFilterError::Limit { .. } => "limit",
+            RunFilterError::After { .. } => "after",
         };
         Self::new(StatusCode::BAD_REQUEST, err.to_string()).about(subject)
     }

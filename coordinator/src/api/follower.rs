@@ -22,6 +22,9 @@ mod proxy;
 /// Names the replica that passed a request on. A second one does not pass it on again.
 pub const PASSED_ON: HeaderName = HeaderName::from_static("x-jobmeter-passed-on-by");
 
+/// What is the leader's to answer unless the shared store knows it: the API, and what pods of runs post and people read of it.
+const API: [&str; 3] = ["/v1", "/report", "/reports"];
+
 /// Cheap to clone.
 #[derive(Clone)]
 pub struct Follower {
@@ -78,20 +81,29 @@ pub(super) async fn layer(State(coordinator): State<CoordinatorHandle>, request:
 /// `logs_are_here`: their objects can be read by every replica.
 fn answered_here(request: &Request, logs_are_here: bool) -> bool {
     let path = request.uri().path();
-    if path != "/v1" && !path.starts_with("/v1/") {
+    let below = |collection: &str| is_below(path, collection);
+    if !API.into_iter().any(below) {
         return true;
     }
-    let below = |collection: &str| path.strip_prefix(collection).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     let read = matches!(*request.method(), Method::GET | Method::HEAD);
     // What is written is told where it is written.
     let watches = request.uri().query().is_some_and(|query| query.split('&').any(|part| part.starts_with("watch")));
-    read && !watches && (below("/v1/records") || below("/v1/jobs") || path == "/v1/logs" || (below("/v1/logs") && logs_are_here))
+    read && !watches
+        && (below("/v1/records")
+            || below("/v1/jobs")
+            || below("/v1/runs")
+            || path == "/v1/logs"
+            || (below("/v1/logs") && logs_are_here))
 }
 
-/// As it stands, and as whoever asks the leader in our name would read it: no segment leads out of `/v1`.
+fn is_below(path: &str, collection: &str) -> bool {
+    path.strip_prefix(collection).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// As it stands, and as whoever asks the leader in our name would read it: no segment leads out of [`API`].
 fn is_of_the_api(path: &str) -> bool {
     let leads_out = |segment: &str| matches!(segment.to_ascii_lowercase().replace("%2e", ".").as_str(), "." | "..");
-    (path == "/v1" || path.starts_with("/v1/")) && !path.split(['/', '\\']).any(leads_out)
+    API.into_iter().any(|api| is_below(path, api)) && !path.split(['/', '\\']).any(leads_out)
 }
 
 async fn pass_on(State(follower): State<Follower>, request: Request) -> Response {
@@ -110,22 +122,56 @@ mod tests {
 
     #[test]
     fn a_follower_answers_what_the_shared_store_knows_and_nothing_that_the_leader_alone_knows() {
-        for uri in
-            ["/v1/records?limit=2", "/v1/records/abc", "/v1/jobs", "/v1/jobs/bench/sort", "/v1/logs?pod=x", "/v1/logs/bench/p"]
-        {
+        for uri in [
+            "/v1/records?limit=2",
+            "/v1/records/abc",
+            "/v1/jobs",
+            "/v1/jobs/bench/sort",
+            "/v1/logs?pod=x",
+            "/v1/logs/bench/p",
+            "/v1/runs?definition=checks",
+            "/v1/runs/202611211930",
+            "/v1/runs/202611211930/results",
+        ] {
             assert!(here(Method::GET, uri, true), "{uri}");
             assert!(!here(Method::POST, uri, true), "{uri}");
         }
-        for uri in ["/v1/nodes", "/v1/live", "/v1/pools", "/v1/recordsets", "/v1/records?watch", "/v1/records?limit=1&watch=true"]
-        {
+        for uri in [
+            "/v1/nodes",
+            "/v1/live",
+            "/v1/pools",
+            "/v1/recordsets",
+            "/v1/records?watch",
+            "/v1/records?limit=1&watch=true",
+            "/v1/run-definitions",
+            "/v1/runs?watch",
+            "/reports",
+            "/reports/checks/latest/node-a.json",
+        ] {
             assert!(!here(Method::GET, uri, true), "{uri}");
         }
-        assert!(here(Method::GET, "/favicon.ico", true));
+        for uri in
+            ["/v1/runs", "/v1/runs/202611211930/cancel", "/v1/runs/202611211930/retry", "/report/node-a/202611211930/t/result"]
+        {
+            assert!(!here(Method::POST, uri, true), "{uri}");
+        }
+        for uri in ["/favicon.ico", "/reporting", "/metrics"] {
+            assert!(here(Method::GET, uri, true), "{uri}");
+        }
     }
 
     #[test]
     fn a_path_that_leads_out_of_the_api_is_not_passed_on() {
-        for path in ["/v1", "/v1/nodes", "/v1/logs/bench/..p", "/v1/a%2Fb", "/v1/logs/a.b"] {
+        for path in [
+            "/v1",
+            "/v1/nodes",
+            "/v1/logs/bench/..p",
+            "/v1/a%2Fb",
+            "/v1/logs/a.b",
+            "/report/node-a/202611211930/t/file",
+            "/reports",
+            "/reports/checks/202611211930/node-a-disk..txt",
+        ] {
             assert!(is_of_the_api(path), "{path}");
         }
         for path in [
@@ -139,6 +185,11 @@ mod tests {
             "/v1/.%2e/x",
             r"/v1\..\x",
             r"/v1/a\..\..\x",
+            "/report/../metrics",
+            "/reports/%2e%2E/metrics",
+            r"/reports\..\metrics",
+            "/reporting/x",
+            "/reportsx",
         ] {
             assert!(!is_of_the_api(path), "{path}");
         }
