@@ -9,6 +9,7 @@ use crate::eff::EffArgs;
 use crate::logs::LogsArgs;
 use crate::pools::{PoolArgs, PoolsArgs};
 use crate::run::RunArgs;
+use crate::runs::RunsArgs;
 use crate::source::CHOICE_HELP;
 use crate::standalone::StandaloneArgs;
 use crate::submit::SubmitArgs;
@@ -33,6 +34,7 @@ pub enum Command {
     Top(TopArgs),
     Pools(PoolsArgs),
     Pool(PoolArgs),
+    Runs(RunsArgs),
     Doctor(DoctorArgs),
     Completion(CompletionArgs),
 }

@@ -20,6 +20,7 @@ pub mod logs;
 pub mod output;
 pub mod pools;
 pub mod run;
+pub mod runs;
 mod screen;
 pub mod source;
 pub mod standalone;
@@ -68,6 +69,7 @@ fn execute(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Top(args) => block_on(top::run(args)),
         Command::Pools(args) => block_on(pools::all(args)),
         Command::Pool(args) => block_on(pools::one(args)),
+        Command::Runs(args) => block_on(runs::run(args)),
         Command::Doctor(args) => {
             let forker = args.prove.then(run::fork).transpose()?;
             block_on(doctor::run(args, forker))

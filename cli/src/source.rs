@@ -5,9 +5,11 @@ mod args;
 mod choose;
 mod local;
 mod logs;
+mod operator;
 mod paging;
 mod paths;
 mod proxy;
+mod runs;
 mod server;
 
 use std::path::PathBuf;
@@ -19,6 +21,7 @@ pub use self::args::{CHOICE_HELP, SourceArgs, with_choice};
 pub use self::choose::{Choice, ChoiceError, CoordinatorService, LOCAL_DATA_DIR, Place, Surroundings, choose};
 pub use self::logs::{LogAnswer, LogBytes, LogText};
 pub use self::paging::PAGE_SIZE;
+pub use self::runs::RunId;
 pub(crate) use self::server::sentence;
 
 use self::local::Local;
@@ -83,6 +86,14 @@ pub enum SourceError {
         directory.display()
     )]
     NeedsCoordinator { what: &'static str, directory: PathBuf },
+    #[error(
+        "node runs are kept by a coordinator in a cluster, and {} is a directory of records of this machine: name the cluster with \
+         --context or --kubeconfig, or its coordinator with --server",
+        directory.display()
+    )]
+    NoRuns { directory: PathBuf },
+    #[error("failed to write the request")]
+    Request(#[source] serde_json::Error),
 }
 
 impl Source {

@@ -14,11 +14,14 @@ use crate::store::{Applied, AppliedPod, Committed, Totals};
 use capped::Capped;
 use logs::LogMetrics;
 use pool::PoolMetrics;
+use run_reports::RunReportMetrics;
 
 mod capped;
 pub(crate) mod levels;
 mod logs;
 pub(crate) mod pool;
+mod run_reports;
+pub mod runs;
 pub mod table;
 
 /// Cheap to clone; all clones count into the same series.
@@ -46,6 +49,7 @@ pub struct Metrics {
     pub(crate) watchers_dropped: IntCounter,
     logs: LogMetrics,
     pool: PoolMetrics,
+    run_reports: RunReportMetrics,
 }
 
 /// The agent itself saw what it missed.
@@ -81,6 +85,7 @@ impl Metrics {
             watchers_dropped: make.counter("jobmeter_coordinator_watchers_dropped_total")?,
             logs: LogMetrics::register(&make)?,
             pool: PoolMetrics::register(&make)?,
+            run_reports: RunReportMetrics::register(&make)?,
         };
         metrics.show_zeros();
         Ok(metrics)

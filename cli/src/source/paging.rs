@@ -2,6 +2,7 @@
 
 use futures::Stream;
 use futures::stream::try_unfold;
+use jobmeter_protocol::runs::{Run, RunQuery};
 use jobmeter_protocol::{Job, LogEntry, LogQuery, Page, Record, RecordQuery};
 
 use super::{Source, SourceError};
@@ -30,6 +31,14 @@ impl Source {
         limit: Option<u64>,
     ) -> impl Stream<Item = Result<Vec<Job>, SourceError>> + 'a {
         pages(limit, async |after, limit| self.jobs(&RecordQuery { after, limit, ..query.clone() }).await)
+    }
+
+    pub fn all_runs<'a>(
+        &'a self,
+        query: &'a RunQuery,
+        limit: Option<u64>,
+    ) -> impl Stream<Item = Result<Vec<Run>, SourceError>> + 'a {
+        pages(limit, async |after, limit| self.runs(&RunQuery { after, limit, ..query.clone() }).await)
     }
 
     pub fn all_logs<'a>(&'a self, query: &'a LogQuery) -> impl Stream<Item = Result<Vec<LogEntry>, SourceError>> + 'a {

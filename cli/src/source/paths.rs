@@ -1,7 +1,10 @@
 //! Paths and query strings of the coordinator's API, version 1.
 
+use jobmeter_protocol::runs::RunQuery;
 use jobmeter_protocol::{LogQuery, LogRead, RecordQuery};
 use reqwest::Url;
+
+use super::RunId;
 
 /// A path with its query, to be put behind a server's address or a service proxy's prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +40,41 @@ impl Path {
 
     pub(super) fn pool(name: &str, limit: u32) -> Self {
         Self { path: format!("/v1/pools/{name}"), pairs: vec![("limit".to_owned(), limit.to_string())] }
+    }
+
+    pub(super) fn runs(query: &RunQuery) -> Self {
+        let RunQuery { definition, state, limit, after } = query;
+        let pairs = [
+            ("definition", definition.clone()),
+            ("state", state.map(|state| state.as_str().to_owned())),
+            ("limit", limit.map(|limit| limit.to_string())),
+            ("after", after.clone()),
+        ];
+        Self { path: "/v1/runs".to_owned(), pairs: present(pairs) }
+    }
+
+    pub(super) fn run_definitions() -> Self {
+        Self { path: "/v1/run-definitions".to_owned(), pairs: Vec::new() }
+    }
+
+    pub(super) fn start_run() -> Self {
+        Self { path: "/v1/runs".to_owned(), pairs: Vec::new() }
+    }
+
+    pub(super) fn run(run: &RunId) -> Self {
+        Self { path: format!("/v1/runs/{}", run.as_str()), pairs: Vec::new() }
+    }
+
+    pub(super) fn run_results(run: &RunId) -> Self {
+        Self { path: format!("/v1/runs/{}/results", run.as_str()), pairs: Vec::new() }
+    }
+
+    pub(super) fn cancel_run(run: &RunId) -> Self {
+        Self { path: format!("/v1/runs/{}/cancel", run.as_str()), pairs: Vec::new() }
+    }
+
+    pub(super) fn retry_run(run: &RunId) -> Self {
+        Self { path: format!("/v1/runs/{}/retry", run.as_str()), pairs: Vec::new() }
     }
 
     pub(super) fn logs(query: &LogQuery) -> Self {

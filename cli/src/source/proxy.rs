@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use futures::TryStreamExt;
 use http::Request;
+use jobmeter_coordinator::auth::AUTHORIZATION;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use reqwest::Url;
 use serde::de::DeserializeOwned;
 
 use super::logs::{LogAnswer, receive};
+use super::operator::{self, OperatorError};
 use super::paths::Path;
 use super::{CoordinatorService, SourceArgs};
 
@@ -17,6 +19,9 @@ const READ_TIMEOUT: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Of an answer; a page of a thousand large records has a tenth of it.
 const MOST: usize = 256 << 20;
+/// What the API server's access rules call a GET and a POST through the proxy.
+const GET: &str = "get";
+const CREATE: &str = "create";
 
 pub(super) struct Proxy {
     client: Client,
@@ -41,9 +46,11 @@ pub enum ProxyError {
     #[error("the cluster has no service {0}: is Jobmeter installed there? Another name goes with --coordinator")]
     NoService(CoordinatorService),
     #[error(
-        "you may not use the service proxy of {service} ({said}): ask for `get` on `services/proxy` in its namespace, or use --server"
+        "you may not use the service proxy of {service} ({said}): ask for `{verb}` on `services/proxy` in its namespace, or use --server"
     )]
-    Forbidden { service: CoordinatorService, said: String },
+    Forbidden { service: CoordinatorService, said: String, verb: &'static str },
+    #[error(transparent)]
+    Operator(#[from] OperatorError),
     #[error("the service {service} has no coordinator behind it that is ready ({said})")]
     NotReady { service: CoordinatorService, said: String },
     #[error("it answered {code}: {said}")]
@@ -94,11 +101,27 @@ impl Proxy {
 
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &Path) -> Result<T, ProxyError> {
         let request = Request::get(self.target(path)).body(kube::client::Body::empty()).map_err(ProxyError::Address)?;
-        let (parts, body) = self.client.send(request).await.map_err(|error| self.explain(error))?.into_parts();
+        self.ask(request, GET).await
+    }
+
+    /// Something is to be done, as the operator. Not sent twice: where no answer came, it may be done.
+    pub(super) async fn post<T: DeserializeOwned>(&self, path: &Path, body: Vec<u8>) -> Result<T, ProxyError> {
+        let token = operator::token(&self.client, &self.service.namespace).await?;
+        let request = Request::post(self.target(path))
+            .header(http::header::CONTENT_TYPE, "application/json")
+            // The API server takes `Authorization` for itself.
+            .header(AUTHORIZATION, token)
+            .body(body.into())
+            .map_err(ProxyError::Address)?;
+        self.ask(request, CREATE).await
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, request: Request<kube::client::Body>, verb: &'static str) -> Result<T, ProxyError> {
+        let (parts, body) = self.client.send(request).await.map_err(|error| self.explain(error, verb))?.into_parts();
         let body = axum::body::to_bytes(axum::body::Body::new(body), MOST).await;
         let body = body.map_err(|error| ProxyError::Unreachable(Box::new(kube::Error::Service(error.into()))))?;
         if !parts.status.is_success() {
-            return Err(self.refused(parts.status.as_u16(), &body));
+            return Err(self.refused(parts.status.as_u16(), &body, verb));
         }
         serde_json::from_slice(&body).map_err(|source| ProxyError::Garbled { service: self.service.clone(), source })
     }
@@ -107,21 +130,21 @@ impl Proxy {
     pub(super) async fn log(&self, path: &Path, follow: bool) -> Result<LogAnswer, ProxyError> {
         let client = if follow { &self.patient } else { &self.client };
         let request = Request::get(self.target(path)).body(kube::client::Body::empty()).map_err(ProxyError::Address)?;
-        let (parts, body) = client.send(request).await.map_err(|error| self.explain(error))?.into_parts();
+        let (parts, body) = client.send(request).await.map_err(|error| self.explain(error, GET))?.into_parts();
         let chunks = axum::body::Body::new(body).into_data_stream().map_err(std::io::Error::other);
         let refusal = match receive(parts.status, &parts.headers, Box::pin(chunks)).await {
             Ok(text) => return Ok(LogAnswer::Here(text)),
             Err(refusal) => refusal,
         };
         if let Some(status) = of_the_api_server(&refusal.said) {
-            return Err(self.explain(kube::Error::Api(status)));
+            return Err(self.explain(kube::Error::Api(status), GET));
         }
-        refusal.of_the_log().map_err(|refusal| self.refused(refusal.status.as_u16(), &refusal.said))
+        refusal.of_the_log().map_err(|refusal| self.refused(refusal.status.as_u16(), &refusal.said, GET))
     }
 
-    fn refused(&self, code: u16, body: &[u8]) -> ProxyError {
+    fn refused(&self, code: u16, body: &[u8], verb: &'static str) -> ProxyError {
         match of_the_api_server(body) {
-            Some(status) => self.explain(kube::Error::Api(status)),
+            Some(status) => self.explain(kube::Error::Api(status), verb),
             None => ProxyError::Status { code, said: super::server::sentence(body) },
         }
     }
@@ -131,7 +154,7 @@ impl Proxy {
         url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()))
     }
 
-    fn explain(&self, error: kube::Error) -> ProxyError {
+    fn explain(&self, error: kube::Error, verb: &'static str) -> ProxyError {
         let kube::Error::Api(status) = error else {
             return ProxyError::Unreachable(Box::new(error));
         };
@@ -139,7 +162,7 @@ impl Proxy {
         match status.code {
             // A 404 of the API server's is about the service; one of the coordinator's own is not.
             404 if status.reason == "NotFound" => ProxyError::NoService(service),
-            401 | 403 => ProxyError::Forbidden { service, said },
+            401 | 403 => ProxyError::Forbidden { service, said, verb },
             502..=504 => ProxyError::NotReady { service, said },
             code => ProxyError::Status { code, said },
         }

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jobmeter_coordinator::api::error::ErrorBody;
-use reqwest::{Certificate, Client, StatusCode, Url};
+use jobmeter_coordinator::auth::AUTHORIZATION;
+use reqwest::header::CONTENT_TYPE;
+use reqwest::{Certificate, Client, RequestBuilder, StatusCode, Url};
 use serde::de::DeserializeOwned;
 
 use super::SourceArgs;
@@ -43,6 +45,12 @@ pub enum ServerError {
     Unreachable(#[source] reqwest::Error),
     #[error("it does not let us in ({status}): give a valid token with --token-file or JOBMETER_TOKEN{}", colon(.said))]
     Refused { status: StatusCode, said: String },
+    #[error(
+        "it does not let us do that ({status}): give the operator's token with --token-file or JOBMETER_TOKEN; it is the key `token` of \
+         Secret jobmeter-operator in the coordinator's namespace{}",
+        colon(.said)
+    )]
+    NoOperator { status: StatusCode, said: String },
     #[error("it answered {status}{}", colon(.said))]
     Status { status: StatusCode, said: String },
     #[error("its answer is not what a coordinator of this version says; is this the address of a coordinator?")]
@@ -84,7 +92,7 @@ impl Server {
     }
 
     pub(super) async fn get<T: DeserializeOwned>(&self, path: &Path) -> Result<T, ServerError> {
-        let response = self.send(&self.client, path).await?;
+        let response = self.send(self.client.get(path.under(&self.base))).await?;
         let status = response.status();
         let body = response.bytes().await.map_err(ServerError::Unreachable)?;
         match status {
@@ -93,10 +101,26 @@ impl Server {
         }
     }
 
+    /// Something is to be done. Not sent twice: where no answer came, it may be done.
+    pub(super) async fn post<T: DeserializeOwned>(&self, path: &Path, body: Vec<u8>) -> Result<T, ServerError> {
+        let mut request = self.client.post(path.under(&self.base)).header(CONTENT_TYPE, "application/json").body(body);
+        if let Some(token) = &self.token {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let response = self.send(request).await?;
+        let status = response.status();
+        let body = response.bytes().await.map_err(ServerError::Unreachable)?;
+        match status {
+            status if status.is_success() => serde_json::from_slice(&body).map_err(ServerError::Garbled),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(ServerError::NoOperator { status, said: sentence(&body) }),
+            _ => Err(refused(status, &body)),
+        }
+    }
+
     /// An answer that is read as it comes.
     pub(super) async fn log(&self, path: &Path, follow: bool) -> Result<LogAnswer, ServerError> {
         let client = if follow { &self.patient } else { &self.client };
-        let response = self.send(client, path).await?;
+        let response = self.send(client.get(path.under(&self.base))).await?;
         let (status, headers) = (response.status(), response.headers().clone());
         let chunks = futures::stream::try_unfold(response, async |mut response: reqwest::Response| {
             let chunk = response.chunk().await.map_err(std::io::Error::other)?;
@@ -109,8 +133,7 @@ impl Server {
         refusal.of_the_log().map_err(|refusal| refused(status, &refusal.said))
     }
 
-    async fn send(&self, client: &Client, path: &Path) -> Result<reqwest::Response, ServerError> {
-        let mut request = client.get(path.under(&self.base));
+    async fn send(&self, mut request: RequestBuilder) -> Result<reqwest::Response, ServerError> {
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }

@@ -14,6 +14,8 @@ use futures::{StreamExt, stream};
 use jobmeter_protocol::{Job, LivePod, LogEntry, Page, PoolDetail, Record};
 use serde::Serialize;
 
+use crate::runs::books::{self, RunBooks};
+
 #[derive(Default)]
 pub(crate) struct Books {
     pub(crate) records: Vec<Record>,
@@ -21,6 +23,7 @@ pub(crate) struct Books {
     pub(crate) live: Vec<LivePod>,
     pub(crate) logs: Vec<LogEntry>,
     pub(crate) pools: Vec<PoolDetail>,
+    pub(crate) runs: RunBooks,
     /// Answer to `GET /status`.
     pub(crate) status: serde_json::Value,
     /// What an API server has, by path.
@@ -68,15 +71,17 @@ impl Fake {
             .route("/status", get(status))
             .route("/v1/logs", get(logs))
             .route("/v1/logs/{namespace}/{pod}", get(text))
+            .merge(books::router())
             .with_state(Arc::clone(&books));
         // The same through an API server's service proxy, and that server's own refusals.
         let router = Router::new()
             .nest("/api/v1/namespaces/jobmeter/services/jobmeter-coordinator:http/proxy", router.clone())
-            .route("/api/v1/namespaces/jobmeter/services/{service}/proxy/{*path}", get(refusal))
+            .route("/api/v1/namespaces/jobmeter/services/{service}/proxy/{*path}", get(refusal).post(refusal))
             .merge(
                 Router::new()
                     .route("/apis/{*path}", get(object).post(object))
                     .route("/api/v1/pods", get(object))
+                    .route("/api/v1/namespaces/jobmeter/secrets/jobmeter-operator", get(books::secret))
                     .with_state(Arc::clone(&books)),
             )
             .merge(router);

@@ -11,3 +11,4 @@ mod logs;
 mod pools;
 mod proxy;
 mod run;
+mod runs;

@@ -204,6 +204,43 @@ pub const METRICS: &[Metric] = &[
         &[],
         "Versions of the pools file that could not be used; the pools stayed as they were.",
     ),
+    metric("jobmeter_runs", Gauge, &["definition", "state"], "Node runs that are kept, by definition and state."),
+    metric(
+        "jobmeter_run_nodes",
+        Gauge,
+        &["definition", "state"],
+        "Nodes of the newest run of a definition, by the state of each.",
+    ),
+    metric(
+        "jobmeter_run_next_schedule_timestamp_seconds",
+        Gauge,
+        &["definition"],
+        "When the schedule of a definition begins its next run, in seconds since the epoch; absent where there is no schedule.",
+    ),
+    metric(
+        "jobmeter_run_last_success_timestamp_seconds",
+        Gauge,
+        &["definition"],
+        "When the last run of a definition ended that succeeded and is kept, in seconds since the epoch.",
+    ),
+    metric(
+        "jobmeter_run_results_dropped_total",
+        Counter,
+        &["why"],
+        "Values and labels in results of runs that became no series, by reason (undeclared_gauge, undeclared_label, name, limit).",
+    ),
+    metric(
+        "jobmeter_run_reports_total",
+        Counter,
+        &["kind", "outcome"],
+        "What pods of node runs posted, by kind (result, file, event) and outcome (accepted, not_allowed, invalid, too_large, too_many, failed).",
+    ),
+    metric(
+        "jobmeter_run_report_bytes_total",
+        Counter,
+        &["kind"],
+        "Bytes that pods of node runs posted and that were taken in, by kind (result, file, event).",
+    ),
     metric("jobmeter_leader", Gauge, &[], "1 where this coordinator leads, 0 where it follows."),
     metric("jobmeter_leader_transitions_total", Counter, &[], "Changes of the leader that this coordinator saw."),
     metric(
