@@ -22,26 +22,27 @@ store_base_images() {
 # store_image NAME:TAG OPTION…: see load-image in tests/rig --help.
 store_image() {
 	local image=${1:-} entrypoint='' user='' argument='' busybox='' work
-	local -a programs=()
+	local -a programs=() linked=()
 	[[ $image =~ ^[a-z0-9][a-z0-9._/-]*:[A-Za-z0-9._-]+$ ]] ||
 		die_usage "load-image needs NAME:TAG first, not '$image'"
 	shift
 	while (($#)); do
 		case $1 in
 		--busybox) busybox=yes && shift && continue ;;
-		--bin | --entrypoint | --argument | --user) ;;
+		--bin | --linked | --entrypoint | --argument | --user) ;;
 		*) die_usage "load-image does not know '$1'" ;;
 		esac
 		(($# > 1)) || die_usage "load-image: $1 needs a value"
 		case $1 in
 		--bin) programs+=("$2") ;;
+		--linked) linked+=("$2") ;;
 		--entrypoint) entrypoint=$2 ;;
 		--argument) argument=$2 ;;
 		--user) user=$2 ;;
 		esac
 		shift 2
 	done
-	[[ $busybox || ${#programs[@]} -gt 0 ]] ||
+	[[ $busybox || ${#programs[@]} -gt 0 || ${#linked[@]} -gt 0 ]] ||
 		die_usage "load-image needs at least one --bin PATH[=/destination]"
 
 	local program destination
@@ -55,6 +56,9 @@ store_image() {
 		[[ $program != *=* ]] || destination=${program#*=}
 		add_program "${program%%=*}" "$work/root" "$destination"
 		entrypoint=${entrypoint:-$destination}
+	done
+	for program in "${linked[@]}"; do
+		add_linked "$program" "$work/root"
 	done
 	write_archive "$work" "$image" "$entrypoint" "$argument" "$user"
 	mv "$work/image.tar" "$(image_tar "$image")"
@@ -103,6 +107,16 @@ add_program() {
 	fi
 	mkdir -p "$root$(dirname "$destination")"
 	install -m 755 "$program" "$root$destination"
+}
+
+# A program of this machine, and its libraries where its loader looks for them.
+add_linked() {
+	local program=$1 root=$2 library
+	[[ -x $program ]] || die "load-image: no such program: $program; tests/setup installs what images need"
+	install -D -m 755 "$program" "$root/usr/local/bin/$(basename "$program")"
+	while read -r library; do
+		install -D -m 755 "$library" "$root$library"
+	done < <(ldd "$program" | grep -o '/[^ ]*')
 }
 
 # write_archive WORK IMAGE ENTRYPOINT ARGUMENT USER: WORK/image.tar from
