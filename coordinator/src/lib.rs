@@ -13,6 +13,7 @@
 pub mod api;
 pub mod archive;
 pub mod auth;
+pub mod callbacks;
 pub mod chase;
 pub mod config;
 pub mod execute;
@@ -26,6 +27,7 @@ pub mod objects;
 pub mod pool;
 mod process;
 pub mod pushgateway;
+pub mod runs;
 pub mod start;
 pub mod store;
 mod upkeep;

@@ -14,8 +14,10 @@ use jobmeter_daemon::{config as files, logging};
 use jobmeter_hostfs::{HostRoot, self_usage};
 use tokio::net::TcpListener;
 
+use crate::callbacks::listeners::{self, ListenerParts};
 use crate::config::pools;
 use crate::config::written::{Args, Written};
+use crate::runs::definition::{Defaults, directory};
 use crate::start::replica::{self, Replica};
 use crate::start::{Base, start};
 use crate::{CoordinatorConfig, PodSource};
@@ -60,14 +62,28 @@ async fn run(args: Args) -> anyhow::Result<Code> {
     }
 }
 
-/// Also what is read later, and again: a pools file that is wrong would keep nobody from starting.
+/// Also what is read later, and again: a pools file or a definition that is wrong would keep nobody from starting.
 fn check(written: Written, args: &Args) -> anyhow::Result<Code> {
     // It may come later.
     let file = written.pools_file.clone().filter(|file| !file.as_os_str().is_empty() && file.exists());
     let pools = file.and_then(|file| pools::load(&file).err()).map(|wrong| chain(&wrong));
-    let config = written.resolve(args).err().map(|wrong| wrong.to_string());
-    let wrong: Vec<String> = config.into_iter().chain(pools).collect();
+    let directory = written.runs.directory.clone().filter(|path| path.is_dir());
+    let (runs, config) = match written.resolve(args) {
+        Ok(resolved) => (resolved.coordinator.runs, None),
+        Err(wrong) => (None, Some(wrong.to_string())),
+    };
+    let definitions = directory.map(|path| directory::read(&path, &sample(runs.map(|runs| runs.defaults)))).unwrap_or_default();
+    let wrong: Vec<String> = config.into_iter().chain(pools).chain(definitions.problems).collect();
     if wrong.is_empty() { Ok(Code::Done) } else { Err(Usage(wrong.join("\n")).into()) }
+}
+
+/// Who checks a configuration is mostly not where it will hold, so what is only known there is nobody's mistake.
+fn sample(defaults: Option<Defaults>) -> Defaults {
+    let mut defaults = defaults.unwrap_or_default();
+    if defaults.namespace.is_empty() {
+        "default".clone_into(&mut defaults.namespace);
+    }
+    defaults
 }
 
 /// It leads without asking: whoever configures it so knows that there is no other.
@@ -77,8 +93,14 @@ async fn alone(
     listener: TcpListener,
     mut supervisor: Supervisor,
 ) -> anyhow::Result<Code> {
+    let ports = config.runs.as_ref().map(|runs| runs.ports.clone());
     let coordinator = start(config, PodSource::Kube(client), &mut supervisor).context("failed to start the coordinator")?;
     register_process(&coordinator.registry())?;
+    if let Some(ports) = ports {
+        let (listen, sources) = (listener.local_addr()?, coordinator.admin().sources);
+        let parts = ListenerParts { ports, listen, behind: coordinator.router(), sources };
+        listeners::start(parts, &mut supervisor).follow(coordinator.runs().clone());
+    }
     supervisor.spawn("http", serve(listener, coordinator.router(), ServeOptions::default(), supervisor.token()));
     let code = supervisor.run().await;
     replica::close(coordinator.store()).await?;

@@ -73,6 +73,13 @@ impl FakeApi {
         self.state.lock().unwrap().objects.get(path).map(|(_, object)| object.clone())
     }
 
+    /// All of a collection that were put there, made, or patched, by path.
+    pub(crate) fn objects(&self, of: &str) -> Vec<(String, Value)> {
+        let state = self.state.lock().unwrap();
+        let found = state.objects.iter().filter(|(_, (collection, _))| collection == of);
+        found.map(|(path, (_, object))| (path.clone(), object.clone())).collect()
+    }
+
     pub(crate) fn patches(&self) -> Vec<(String, Value)> {
         self.state.lock().unwrap().patches.clone()
     }
@@ -156,6 +163,15 @@ async fn answer(State(api): State<FakeApi>, request: Request) -> Response {
     if parts.method == Method::PATCH {
         return patch(&api, &mut script, &path, &body);
     }
+    if parts.method == Method::POST && path.ends_with("/pods") {
+        return create(&api, &mut script, &path, &body);
+    }
+    if parts.method == Method::DELETE
+        && let Some((collection, object)) = script.objects.remove(&path)
+    {
+        api.send(&collection, "DELETED", object.clone());
+        return Json(object).into_response();
+    }
     if let Some((_, object)) = script.objects.get(&path) {
         return Json(object.clone()).into_response();
     }
@@ -188,6 +204,23 @@ fn patch(api: &FakeApi, script: &mut Script, path: &str, body: &[u8]) -> Respons
     object["metadata"]["resourceVersion"] = json!((version + 1).to_string());
     api.send(collection, "MODIFIED", object.clone());
     if lose { status(StatusCode::GATEWAY_TIMEOUT, "Timeout") } else { Json(object.clone()).into_response() }
+}
+
+/// Of a namespace's pods: with a UID of its own, and whoever watches is told.
+fn create(api: &FakeApi, script: &mut Script, pods: &str, body: &[u8]) -> Response {
+    let mut object: Value = serde_json::from_slice(body).unwrap();
+    let path = format!("{pods}/{}", object["metadata"]["name"].as_str().unwrap());
+    if script.objects.contains_key(&path) {
+        return status(StatusCode::CONFLICT, "AlreadyExists");
+    }
+    let metadata = &mut object["metadata"];
+    metadata["uid"] = json!(crate::harness::uid(script.objects.len() + 1));
+    metadata["resourceVersion"] = json!("2");
+    metadata["creationTimestamp"] = json!("2026-09-21T14:13:20Z");
+    object["status"] = json!({"phase": "Pending"});
+    script.objects.insert(path, (PODS.to_owned(), object.clone()));
+    api.send(PODS, "ADDED", object.clone());
+    (StatusCode::CREATED, Json(object)).into_response()
 }
 
 fn status(code: StatusCode, reason: &str) -> Response {

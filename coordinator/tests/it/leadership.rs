@@ -325,8 +325,14 @@ async fn a_follower_passes_everything_on_as_it_comes_and_says_so_when_nobody_lea
     assert!(!answer.headers().contains_key("keep-alive"));
     assert_eq!(answer.bytes().await.unwrap(), body);
 
+    // What a pod of a run posts, by whichever replica its URL led it to.
+    let report = format!("http://{follower}/report/node-a/202611211930/token/file?name=a%20b.txt");
+    let answer = http.post(report).body("0123").send().await.unwrap();
+    assert_eq!(answer.headers()["x-told"], "POST /report/node-a/202611211930/token/file?name=a%20b.txt |||4|b_1");
+    assert_eq!(answer.text().await.unwrap(), "0123");
+
     // Nothing but the API of the leader is reached, whatever the path says.
-    for path in ["/metrics", "/v1/../metrics", "/v1/%2e%2E/status"] {
+    for path in ["/metrics", "/v1/../metrics", "/v1/%2e%2E/status", "/report/../metrics", "/reports/%2E%2e/status"] {
         let mut plain = TcpStream::connect(follower).await.unwrap();
         let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
         plain.write_all(request.as_bytes()).await.unwrap();

@@ -47,6 +47,29 @@ fn the_pools_file_is_checked_as_well_where_there_is_one() {
 }
 
 #[test]
+fn the_definitions_of_the_directory_are_checked_as_well() {
+    let files = tempfile::tempdir().unwrap();
+    let directory = files.path().join("runs");
+    let check = |more: &str| {
+        let output = coordinator(&["--check-config"], &format!("runs: {{directory: {}}}\n{more}", directory.display()));
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    assert_eq!(check("").0, Some(0), "it may come later");
+    std::fs::create_dir(&directory).unwrap();
+    std::fs::write(directory.join("config.yaml"), "name: checks\npodPoolSize: 2\n").unwrap();
+    std::fs::write(directory.join("pod-template.yaml"), "spec: {containers: [{name: a, image: '{{ .NodeName }}'}]}\n").unwrap();
+    assert_eq!(check(""), (Some(0), String::new()));
+    std::fs::write(directory.join("config.yaml"), "name: checks\nreportHistory: 0\n").unwrap();
+    let (code, error) = check("maxSeries: 0\n");
+    assert_eq!(code, Some(64), "{error}");
+    for expected in
+        ["maxSeries: is 0", "runs/config.yaml:2:16: reportHistory: is 0", "runs/config.yaml:1:1: podPoolSize: is missing"]
+    {
+        assert!(error.contains(expected), "{expected} in {error}");
+    }
+}
+
+#[test]
 fn every_problem_is_named_at_once() {
     let output = coordinator(&["--check-config"], "maxSeries: 0\nauth: { agents: nobody }\n");
     let error = String::from_utf8(output.stderr).unwrap();

@@ -7,6 +7,7 @@ mod hundred;
 mod jobs;
 mod logs;
 mod pools;
+mod runs;
 mod shapes;
 mod surface;
 mod v2;

@@ -1,14 +1,15 @@
 //! What people and Prometheus see of it, and what strangers may not do.
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use jobmeter_tests::cluster::run;
 use jobmeter_tests::installation::agent_pod;
+use jobmeter_tests::prometheus::{self, Prometheus};
 use jobmeter_tests::wait::eventually;
 use jobmeter_tests::{Cluster, Installation, or_skip};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::jobs;
 
@@ -39,70 +40,20 @@ fn promtool_finds_nothing_to_say_about_either_metrics_page() -> Result<()> {
     Ok(())
 }
 
-/// A Prometheus on this machine, which scrapes through the API server as it would from outside a cluster.
-struct Prometheus {
-    child: std::process::Child,
-    url: String,
-    _dir: tempfile::TempDir,
-}
-
-impl Prometheus {
-    fn start(cluster: &Cluster) -> Result<Self> {
-        let dir = tempfile::tempdir()?;
-        let api = std::env::var("JOBMETER_RIG_API")?;
-        let target = api.trim_start_matches("https://");
-        let (token, ca) = (std::env::var("JOBMETER_RIG_TOKEN")?, std::env::var("JOBMETER_RIG_CA")?);
-        let scrape = |name: &str, path: String| {
-            json!({"job_name": name, "scheme": "https", "metrics_path": path, "static_configs": [{"targets": [target]}],
-                   "authorization": {"credentials": token}, "tls_config": {"ca_file": ca}})
-        };
-        let agent = agent_pod(cluster, "node-a")?;
-        let config = json!({"global": {"scrape_interval": "1s"}, "scrape_configs": [
-            scrape("coordinator", "/api/v1/namespaces/jobmeter/services/jobmeter-coordinator:http/proxy/metrics".into()),
-            scrape("agent", format!("/api/v1/namespaces/jobmeter-agent/pods/{agent}:9300/proxy/metrics")),
-        ]});
-        // JSON is YAML.
-        std::fs::write(dir.path().join("prometheus.yml"), config.to_string())?;
-        let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let child = Command::new("prometheus")
-            .arg(format!("--config.file={}", dir.path().join("prometheus.yml").display()))
-            .arg(format!("--storage.tsdb.path={}", dir.path().join("data").display()))
-            .arg(format!("--web.listen-address=127.0.0.1:{port}"))
-            .stdout(Stdio::null())
-            .stderr(std::fs::File::create(dir.path().join("log"))?)
-            .spawn()
-            .context("failed to start prometheus")?;
-        Ok(Self { child, url: format!("http://127.0.0.1:{port}"), _dir: dir })
-    }
-
-    fn query(&self, expression: &str) -> Result<Vec<Value>> {
-        let mut promtool = Command::new("promtool");
-        promtool.args(["query", "instant", "-o", "json", &self.url, expression]);
-        Ok(serde_json::from_str(&run(promtool, "")?)?)
-    }
-}
-
-impl Drop for Prometheus {
-    fn drop(&mut self) {
-        self.child.kill().ok();
-        self.child.wait().ok();
-    }
-}
-
 #[test]
 fn a_real_prometheus_scrapes_agent_and_coordinator() -> Result<()> {
     let Some(cluster) = or_skip() else { return Ok(()) };
     Installation::ensure(&cluster)?;
     let namespace = cluster.namespace("scraped")?;
     let name = namespace.name.as_str();
-    let prometheus = Prometheus::start(&cluster)?;
+    let agent = agent_pod(&cluster, "node-a")?;
+    let agent = format!("/api/v1/namespaces/jobmeter-agent/pods/{agent}:9300/proxy/metrics");
+    let prometheus = Prometheus::start(&[("coordinator", prometheus::COORDINATOR), ("agent", &agent)])?;
     let mut job = jobs::job(name, "seen", json!([jobs::shell("main", "sleep 3")]));
     job["spec"]["template"]["spec"]["affinity"] = jobs::on_nodes(&["node-a"]);
     cluster.apply(&job)?;
     let record = cluster.closed_records(name, 1, SOON)?.remove(0);
-    let value = |expression: &str| -> Result<Option<f64>> {
-        Ok(prometheus.query(expression)?.first().and_then(|sample| sample["value"][1].as_str()?.parse().ok()))
-    };
+    let value = |expression: &str| prometheus.value(expression);
     eventually("both targets to be up", SOON, || Ok((value("sum(up)")? == Some(2.0)).then_some(())))?;
     let cpu = eventually("the pod's CPU in Prometheus", SOON, || {
         value(&format!("jobmeter_pod_cpu_seconds_total{{namespace=\"{name}\"}}"))
