@@ -172,6 +172,7 @@ fn members(count: usize) -> Vec<Member> {
         node: None,
         scheduled: None,
         unschedulable: None,
+        of_run: false,
         ended: false,
         deleting: false,
         requirements: requirements.clone(),

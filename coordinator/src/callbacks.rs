@@ -35,8 +35,10 @@ mod result;
 
 /// Files that are being taken in: each is a connection, an open file and some hundred kilobytes.
 const UPLOADS: usize = 64;
-/// Results and events: each is in memory as a whole.
+/// Results: each is in memory as a whole.
 const BODIES: usize = 32;
+/// Likewise events, each of which may wait for an API server that has no time. Results do not wait for them.
+const EVENTS: usize = 16;
 /// Files that are being read by people.
 const DOWNLOADS: usize = 64;
 /// Whoever posts waits so long for a place: a job's script mostly posts once.
@@ -65,6 +67,7 @@ struct Shared {
     results: result::Locks,
     uploads: Arc<Semaphore>,
     bodies: Arc<Semaphore>,
+    event_bodies: Arc<Semaphore>,
     downloads: Arc<Semaphore>,
     patience: Duration,
 }
@@ -88,6 +91,7 @@ impl Callbacks {
             results: result::Locks::default(),
             uploads: slots(UPLOADS),
             bodies: slots(BODIES),
+            event_bodies: slots(EVENTS),
             downloads: slots(DOWNLOADS),
             patience,
         }))

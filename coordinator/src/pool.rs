@@ -30,6 +30,7 @@ use task::Task;
 use watches::Watching;
 
 pub mod file;
+mod held;
 pub(crate) mod member;
 mod merged;
 pub(crate) mod requirements;
@@ -38,6 +39,7 @@ pub mod task;
 mod view;
 pub(crate) mod watches;
 
+pub use held::StoredPods;
 pub use merged::OwnPools;
 pub use view::{PoolDesk, PoolView, Question, Statuses, Unknown};
 
@@ -49,11 +51,36 @@ pub struct PoolParts {
     pub client: Client,
     /// `None`: only runs have pools.
     pub file: Option<PathBuf>,
-    pub own: watch::Receiver<OwnPools>,
+    pub runs: FromRuns,
     pub gating: Chosen,
     pub desk: PoolDesk,
     pub sources: SourceBoard,
     pub metrics: Metrics,
+}
+
+/// What whoever keeps the runs tells whoever keeps the pools.
+pub struct ToPools {
+    pub own: watch::Sender<OwnPools>,
+    pub stored: watch::Sender<StoredPods>,
+}
+
+pub struct FromRuns {
+    pub own: watch::Receiver<OwnPools>,
+    pub stored: watch::Receiver<StoredPods>,
+}
+
+impl FromRuns {
+    /// Until something is told, no pod of a run is let go.
+    pub fn channel() -> (ToPools, Self) {
+        let (own, pools) = watch::channel(OwnPools::new());
+        let (stored, pods) = watch::channel(Some(Default::default()));
+        (ToPools { own, stored }, Self { own: pools, stored: pods })
+    }
+
+    /// Nobody keeps runs.
+    pub fn nobody() -> Self {
+        Self { own: watch::channel(OwnPools::new()).1, stored: watch::channel(None).1 }
+    }
 }
 
 /// Begins a term.
@@ -64,7 +91,7 @@ pub fn start(parts: PoolParts, authority: Authority, supervisor: &mut Supervisor
 
 /// For one term. Ends with `Ok` once `token` is cancelled; whatever else ends it is an error.
 pub async fn run(parts: PoolParts, authority: Authority, token: CancellationToken) -> anyhow::Result<()> {
-    let PoolParts { client, file, own, mut gating, desk, sources, metrics } = parts;
+    let PoolParts { client, file, runs: FromRuns { own, stored }, mut gating, desk, sources, metrics } = parts;
     let gating = tokio::select! {
         () = token.cancelled() => return Ok(()),
         chosen = gating.wait_for(Option::is_some) => chosen?.as_ref().map_or(Gating::SchedulingGates, |choice| choice.gating),
@@ -86,7 +113,7 @@ pub async fn run(parts: PoolParts, authority: Authority, token: CancellationToke
     tracing::info!(epoch = authority.epoch(), %gating, "pools are kept");
 
     let places = Arc::new(KubePlaces::new(client, surroundings));
-    let task = Task::new(&kinds, seen, places, desk, metrics, authority);
+    let task = Task::new(&kinds, seen, places, desk, metrics, authority).after(stored);
     tokio::select! {
         ended = task.run(token) => ended,
         Some(ended) = watches.join_next() => {

@@ -15,7 +15,7 @@ use jobmeter_daemon::admin::{SourceBoard, SourceState};
 use jobmeter_daemon::supervise::Supervisor;
 use jobmeter_decide::gating::Gating;
 use kube::Client;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -23,7 +23,7 @@ use crate::config::runs::RunsConfig;
 use crate::execute::run_pods::{KubeRunPods, Owner};
 use crate::leadership::Authority;
 use crate::metrics::Metrics;
-use crate::pool::OwnPools;
+use crate::pool::ToPools;
 use crate::pool::watches::Watching;
 use crate::store::Store;
 use crate::webhook::gating::Chosen;
@@ -36,11 +36,12 @@ use task::{Parts, Task};
 pub mod address;
 pub mod definition;
 mod directories;
+pub(crate) mod held;
 pub mod mirror;
 mod pod_logs;
 mod pods;
-pub mod reports;
 mod refusing;
+pub mod reports;
 mod requests;
 pub mod run_pod;
 mod steps;
@@ -72,8 +73,7 @@ pub struct RunsParts {
     /// With whom they go.
     pub owner: Owner,
     pub desk: RunsDesk,
-    /// Told of the pools that definitions have of their own.
-    pub own: watch::Sender<OwnPools>,
+    pub told: ToPools,
     pub sources: SourceBoard,
     pub metrics: Metrics,
 }
@@ -86,7 +86,7 @@ pub fn start(parts: RunsParts, authority: Authority, supervisor: &mut Supervisor
 
 /// For one term. Ends with `Ok` once `token` is cancelled; whatever else ends it is an error.
 pub async fn run(parts: RunsParts, authority: Authority, token: CancellationToken) -> anyhow::Result<()> {
-    let RunsParts { client, config, mut gating, store, addresses, owner, desk, own, sources, metrics } = parts;
+    let RunsParts { client, config, mut gating, store, addresses, owner, desk, told, sources, metrics } = parts;
     let gating = tokio::select! {
         () = token.cancelled() => return Ok(()),
         chosen = gating.wait_for(Option::is_some) => chosen?.as_ref().map_or(Gating::SchedulingGates, |choice| choice.gating),
@@ -98,9 +98,9 @@ pub async fn run(parts: RunsParts, authority: Authority, token: CancellationToke
     }
     let (inbox, seen) = mpsc::channel(OBSERVATIONS);
     let (readings, read) = mpsc::channel(READINGS);
-    let watching =
-        Watching { client: client.clone(), inbox: inbox.clone(), sources: sources.clone(), metrics: metrics.clone() };
-    let following = Following { client: client.clone(), sources: config.sources, defaults: config.defaults, board: sources.clone() };
+    let watching = Watching { client: client.clone(), inbox: inbox.clone(), sources: sources.clone(), metrics: metrics.clone() };
+    let following =
+        Following { client: client.clone(), sources: config.sources, defaults: config.defaults, board: sources.clone() };
     // Dropped with this future, and the tasks with it.
     let mut watches = JoinSet::new();
     watches.spawn(watches::pods(watching.clone()));
@@ -115,7 +115,7 @@ pub async fn run(parts: RunsParts, authority: Authority, token: CancellationToke
     };
     tracing::info!(epoch = authority.epoch(), "runs are kept");
     let pods = Arc::new(KubeRunPods::new(client, begun.key.clone(), addresses, owner));
-    let task = Task::new(Parts { seen, steps: Steps::new(pods, authority), storing, begun, desk, own });
+    let task = Task::new(Parts { seen, steps: Steps::new(pods, authority), storing, begun, desk, told });
     tokio::select! {
         ended = task.run(token) => ended,
         Some(ended) = watches.join_next() => {

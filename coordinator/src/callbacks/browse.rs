@@ -7,7 +7,7 @@
 //! /reports/-/                             as batch-job-controller serves it: the runs, where there is one report directory
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use axum::extract::{Path, State};
@@ -71,7 +71,6 @@ impl Callbacks {
             return Ok(to_directory("reports"));
         }
         let snapshot = self.0.runs.snapshot()?;
-        let shelves = shelves(&snapshot);
         let is_directory = path.is_empty() || path.ends_with('/');
         let mut segments: Vec<&str> = path.split('/').collect();
         if is_directory {
@@ -82,15 +81,17 @@ impl Callbacks {
         }
         let last = segments.last().copied().unwrap_or_default();
         let (shelf, below) = match segments.split_first() {
-            None => return Ok(listing::response(headers, definitions(&shelves))),
+            None => return Ok(listing::response(headers, definitions(&snapshot))),
             Some((&ALL, below)) => match (one_directory(&snapshot), below.split_first()) {
                 (Some(shelf), _) => (shelf, below),
-                (None, None) if is_directory => return Ok(listing::response(headers, definitions(&shelves))),
+                (None, None) if is_directory => return Ok(listing::response(headers, definitions(&snapshot))),
                 (None, None) => return Ok(to_directory(last)),
-                (None, Some((definition, below))) => (shelf_of(shelves, definition)?, below),
+                (None, Some((definition, below))) => (shelf_of(&snapshot, definition)?, below),
             },
-            Some((definition, below)) => (shelf_of(shelves, definition)?, below),
+            Some((definition, below)) => (shelf_of(&snapshot, definition)?, below),
         };
+        // Lists, too: each reads a whole directory.
+        let slot = self.0.downloads.clone().try_acquire_owned().map_err(|_| BrowseError::Busy)?;
         let below: Vec<String> = below.iter().map(|segment| (*segment).to_owned()).collect();
         let found = tokio::task::spawn_blocking(move || shelf.find(&below)).await.map_err(std::io::Error::other)??;
         match found {
@@ -98,28 +99,23 @@ impl Callbacks {
             Some(Found::Directory(entries)) if is_directory => Ok(listing::response(headers, entries)),
             Some(Found::Directory(_)) => Ok(to_directory(last)),
             Some(Found::File(_)) if is_directory => Err(BrowseError::Nothing),
-            Some(Found::File(file)) => {
-                let slot = self.0.downloads.clone().try_acquire_owned().map_err(|_| BrowseError::Busy)?;
-                file::response(last, file, method, headers, slot).await
-            }
+            Some(Found::File(file)) => file::response(last, file, method, headers, slot).await,
         }
     }
 }
 
-fn shelf_of(mut shelves: BTreeMap<String, Shelf>, definition: &str) -> Result<Shelf, BrowseError> {
-    shelves.remove(definition).ok_or(BrowseError::Nothing)
-}
-
-/// By definition, those included that only kept runs have.
-fn shelves(snapshot: &RunsSnapshot) -> BTreeMap<String, Shelf> {
-    let named = snapshot.definitions.iter().map(|definition| (&definition.name, &definition.report_directory));
-    let of_runs = snapshot.runs.values().map(|run| (&run.settings.name, &run.settings.report_directory));
-    let mut shelves = BTreeMap::new();
-    for (name, directory) in of_runs.chain(named) {
-        let others = snapshot.runs.values().filter(|run| run.settings.name != *name).map(|run| run.run.id.clone());
-        shelves.insert(name.clone(), Shelf { directory: PathBuf::from(directory), hidden: others.collect() });
-    }
-    shelves
+/// Also of a definition that only kept runs have.
+fn shelf_of(snapshot: &RunsSnapshot, definition: &str) -> Result<Shelf, BrowseError> {
+    let named = snapshot.definitions.iter().find(|known| known.name == definition);
+    let newest = snapshot.runs.values().rev().find(|run| run.settings.name == definition);
+    let directory = match (named, newest) {
+        (Some(named), _) => &named.report_directory,
+        (None, Some(run)) => &run.settings.report_directory,
+        (None, None) => return Err(BrowseError::Nothing),
+    };
+    let others = snapshot.runs.values().filter(|run| run.settings.name != definition).map(|run| run.run.id.clone());
+    let newest = newest.map(|run| run.run.id.clone());
+    Ok(Shelf { directory: PathBuf::from(directory), hidden: others.collect(), newest })
 }
 
 fn one_directory(snapshot: &RunsSnapshot) -> Option<Shelf> {
@@ -127,11 +123,15 @@ fn one_directory(snapshot: &RunsSnapshot) -> Option<Shelf> {
     let of_runs = snapshot.runs.values().map(|run| &run.settings.report_directory);
     let mut directories = named.chain(of_runs);
     let first = directories.next()?;
-    directories.all(|directory| directory == first).then(|| Shelf { directory: PathBuf::from(first), hidden: Default::default() })
+    let shelf = Shelf { directory: PathBuf::from(first), hidden: BTreeSet::new(), newest: None };
+    directories.all(|directory| directory == first).then_some(shelf)
 }
 
-fn definitions(shelves: &BTreeMap<String, Shelf>) -> Vec<Entry> {
-    shelves.keys().map(|name| Entry::directory(name.clone())).collect()
+/// By name, those included that only kept runs have.
+fn definitions(snapshot: &RunsSnapshot) -> Vec<Entry> {
+    let named = snapshot.definitions.iter().map(|definition| &definition.name);
+    let names: BTreeSet<&String> = named.chain(snapshot.runs.values().map(|run| &run.settings.name)).collect();
+    names.into_iter().map(|name| Entry::directory(name.clone())).collect()
 }
 
 /// Relative: whoever serves this under another path need not know.

@@ -56,7 +56,7 @@ struct Written {
 
 pub(super) async fn take(callbacks: &Callbacks, admitted: &Admitted, body: Body) -> Result<u64, ApiError> {
     let shared = &callbacks.0;
-    let _slot = callbacks.slot(&shared.bodies).await.ok_or_else(busy)?;
+    let _slot = callbacks.slot(&shared.event_bodies).await.ok_or_else(busy)?;
     let bytes = body::read(body, MAX_BODY).await?;
     post(callbacks, admitted, &bytes).await?;
     Ok(bytes.len() as u64)
@@ -69,9 +69,7 @@ async fn post(callbacks: &Callbacks, admitted: &Admitted, bytes: &[u8]) -> Resul
     let mut reservation = shared.quota.begin(&shared.config, &shared.runs, admitted);
     reservation.event()?;
     let events = shared.events.get().ok_or(PostEventError::NotHere)?;
-    // The pod of the node's latest attempt: what the name of an earlier one was, nobody knows any more.
-    let pod = admitted.run.nodes.get(&node).map(|node| node.pod.clone()).unwrap_or_default();
-    let event = PodEvent { namespace: admitted.run.settings.namespace.clone(), pod, ..event };
+    let event = PodEvent { namespace: admitted.settings.namespace.clone(), pod: admitted.pod.clone(), ..event };
     events.post(event).await.map_err(|err| match err {
         EventError::NoPod { .. } => PostEventError::NoPod { run, node },
         err => PostEventError::Write(err),

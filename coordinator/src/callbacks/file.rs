@@ -11,18 +11,18 @@ use super::gate::Admitted;
 use super::quota::{OverQuota, Reservation};
 use super::refusal::{TellError, busy};
 use crate::api::error::ApiError;
+use crate::runs::ReportRefused;
 use crate::runs::reports::{Fresh, ReportDirectory, RunFiles};
 use crate::runs::view::Posted;
 use name::FileName;
+use pace::Pace;
 
 mod disposition;
 mod form;
 mod name;
+mod pace;
 
 pub(super) use name::NameError;
-
-/// Between two pieces of a body. Whoever is gone without a word does not keep a place.
-const IDLE: std::time::Duration = std::time::Duration::from_secs(60);
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FileError {
@@ -36,8 +36,8 @@ pub(super) enum FileError {
     FormTooLarge { max: usize },
     #[error("the body broke off: {why}")]
     BrokenOff { why: String },
-    #[error("no piece of the body came for {} s", IDLE.as_secs())]
-    Stalled,
+    #[error(transparent)]
+    Stalled(#[from] pace::TooSlow),
     #[error("error reading the form: {why}")]
     Form { why: String },
     #[error("the form has no file")]
@@ -52,11 +52,15 @@ pub(super) enum FileError {
     Tell(#[from] TellError),
 }
 
+/// After so many bytes it is asked again whether the disk has room.
+const CHECKED: u64 = 4 << 20;
+
 /// Files of one request.
 struct Upload<'a> {
     callbacks: &'a Callbacks,
     admitted: &'a Admitted,
     reservation: Reservation,
+    pace: Pace,
     /// Of the files that are whole.
     bytes: u64,
 }
@@ -65,7 +69,7 @@ pub(super) async fn take(callbacks: &Callbacks, admitted: &Admitted, request: Re
     let shared = &callbacks.0;
     let _slot = callbacks.slot(&shared.uploads).await.ok_or_else(busy)?;
     let reservation = shared.quota.begin(&shared.config, &shared.runs, admitted);
-    let mut upload = Upload { callbacks, admitted, reservation, bytes: 0 };
+    let mut upload = Upload { callbacks, admitted, reservation, pace: Pace::default(), bytes: 0 };
     match form::is_form(request.headers()) {
         true => upload.form(request).await?,
         false => upload.plain(request).await?,
@@ -84,8 +88,11 @@ impl Upload<'_> {
         self.save(&name, chunks).await
     }
 
-    fn name(&self, name: &str) -> Result<FileName, NameError> {
-        FileName::new(&self.admitted.node, name, self.admitted.run.nodes.keys())
+    fn name(&self, name: &str) -> Result<FileName, FileError> {
+        let Admitted { node, .. } = self.admitted;
+        let forgotten = || ReportRefused::Unknown { run: self.admitted.id().to_owned(), node: node.clone() };
+        let run = self.admitted.now(&self.callbacks.0.runs).ok_or_else(forgotten).map_err(TellError::from)?;
+        Ok(FileName::new(node, name, run.nodes.keys())?)
     }
 
     fn fits(&self, name: &FileName, bytes: u64) -> Result<(), FileError> {
@@ -97,10 +104,10 @@ impl Upload<'_> {
     async fn save(&mut self, name: &FileName, chunks: impl Stream<Item = Result<Bytes, String>>) -> Result<(), FileError> {
         self.reservation.file()?;
         let failed = |source| FileError::Save { file: name.to_string(), source };
-        let directory = ReportDirectory::of(&self.admitted.run.settings, self.admitted.id());
+        let directory = ReportDirectory::of(&self.admitted.settings, self.admitted.id());
         let fresh = blocking(move || directory.files().and_then(|files| Ok((files.fresh()?, files)))).await;
         let (fresh, files) = fresh.map_err(failed)?;
-        let (fresh, written) = self.write(name, fresh, chunks).await?;
+        let (fresh, written) = self.write(name, fresh, &files, chunks).await?;
         publish(files, fresh, name).await.map_err(failed)?;
         self.callbacks.tell(self.admitted, Posted::File { bytes: written }).await?;
         self.bytes += written;
@@ -111,18 +118,25 @@ impl Upload<'_> {
         &mut self,
         name: &FileName,
         fresh: Fresh,
+        files: &RunFiles,
         chunks: impl Stream<Item = Result<Bytes, String>>,
     ) -> Result<(Fresh, u64), FileError> {
         let failed = |source| FileError::Save { file: name.to_string(), source };
         let (file, temporary) = fresh.split();
         let mut file = tokio::fs::File::from_std(file);
-        let mut written: u64 = 0;
+        let (mut written, mut checked): (u64, u64) = (0, 0);
         let mut chunks = std::pin::pin!(chunks);
-        while let Some(chunk) = tokio::time::timeout(IDLE, chunks.next()).await.map_err(|_| FileError::Stalled)? {
+        while let Some(chunk) = self.pace.next(chunks.next()).await? {
             let chunk = chunk.map_err(|why| FileError::BrokenOff { why })?;
+            self.pace.came(chunk.len());
             written += chunk.len() as u64;
             self.fits(name, written)?;
             self.reservation.reach(self.bytes + written)?;
+            if written > checked {
+                checked = written + CHECKED;
+                let files = files.clone();
+                blocking(move || files.has_room(CHECKED)).await.map_err(failed)?;
+            }
             file.write_all(&chunk).await.map_err(failed)?;
         }
         file.flush().await.map_err(failed)?;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jobmeter_protocol::runs::{NodeRun, StoredRun};
+use jobmeter_protocol::runs::{NodeRun, RunSettings, StoredRun};
 
 use crate::runs::{RunsSnapshot, RunsView};
 
@@ -14,12 +14,15 @@ pub(super) struct Asked<'a> {
     pub(super) token: Option<&'a str>,
 }
 
+/// Small: many wait at a time, and a run as it was when each of them came would be as many copies of it.
 #[derive(Clone, Debug)]
 pub(super) struct Admitted {
-    /// As it was when the request came.
-    pub(super) run: Arc<StoredRun>,
+    run: String,
+    pub(super) settings: Arc<RunSettings>,
     pub(super) node: String,
     pub(super) attempt: u32,
+    /// Of the node's latest attempt: what the name of an earlier one was, nobody knows any more.
+    pub(super) pod: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -64,16 +67,17 @@ pub(super) fn admit(runs: &RunsView, token_required: bool, asked: Asked<'_>) -> 
         None => Ok(known.attempt),
     };
     let attempt = attempt.map_err(|error| Refused { error, compatible })?;
-    Ok(Admitted { run: stored.clone(), node: asked.node.to_owned(), attempt })
+    let (run, settings, pod) = (asked.run.to_owned(), stored.settings.clone(), known.pod.clone());
+    Ok(Admitted { run, settings, node: asked.node.to_owned(), attempt, pod })
 }
 
 impl Admitted {
     pub(super) fn compatible(&self) -> bool {
-        self.run.settings.compatible
+        self.settings.compatible
     }
 
     pub(super) fn id(&self) -> &str {
-        &self.run.run.id
+        &self.run
     }
 
     /// As it is now. `None`: the run was forgotten meanwhile.

@@ -42,7 +42,7 @@ impl Callbacks {
         let (taken, compatible) = match admit(&self.0.runs, self.0.config.token_required, asked) {
             Err(refused) => (Err(refused.error.into()), refused.compatible),
             Ok(admitted) => {
-                let taken = self.take(kind, &admitted, request).await;
+                let taken = self.take_to_its_end(kind, &admitted, request).await;
                 (taken.map_err(|error| forgotten(error, &admitted)), admitted.compatible())
             }
         };
@@ -56,6 +56,18 @@ impl Callbacks {
                 response(error, compatible)
             }
         }
+    }
+
+    /// Who hangs up before the answer has posted it all the same: what was written is counted, and no order is turned round. A body
+    /// that is not whole breaks off by itself.
+    async fn take_to_its_end(&self, kind: Kind, admitted: &Admitted, request: Request) -> Result<u64, ApiError> {
+        let (callbacks, admitted) = (self.clone(), admitted.clone());
+        let taken = tokio::spawn(async move { callbacks.take(kind, &admitted, request).await }).await;
+        taken.unwrap_or_else(|panicked| {
+            tracing::error!(error = &panicked as &dyn std::error::Error, "taking in a report failed");
+            Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "the report could not be taken in")
+                .hint("see the coordinator's log"))
+        })
     }
 
     /// Returns how many bytes were taken in.

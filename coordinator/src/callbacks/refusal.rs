@@ -104,7 +104,7 @@ impl From<FileError> for ApiError {
             FileError::Quota(err) => err.into(),
             FileError::TooLarge { .. } | FileError::FormTooLarge { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, text),
             FileError::BrokenOff { .. } | FileError::Form { .. } | FileError::NoFile => Self::new(StatusCode::BAD_REQUEST, text),
-            FileError::Stalled => Self::new(StatusCode::REQUEST_TIMEOUT, text),
+            FileError::Stalled(_) => Self::new(StatusCode::REQUEST_TIMEOUT, text),
             FileError::Save { file, source } => unsaved(text, &file, &source),
             FileError::Tell(err) => err.into(),
         }

@@ -52,7 +52,7 @@ pub(super) async fn take(callbacks: &Callbacks, admitted: &Admitted, body: Body)
     let _slot = callbacks.slot(&shared.bodies).await.ok_or_else(busy)?;
     let limit = usize::try_from(shared.config.max_result_bytes).unwrap_or(usize::MAX);
     let bytes = body::read(body, limit).await?;
-    let gauges = parse(&bytes)?;
+    let gauges = parse(&bytes, admitted.compatible())?;
     let _in_turn = shared.results.lock(admitted.id(), &admitted.node).await;
     let now = admitted.now(&shared.runs).ok_or_else(|| GateError::NoRun { run: admitted.id().to_owned() })?;
     let length = bytes.len() as u64;
@@ -63,11 +63,12 @@ pub(super) async fn take(callbacks: &Callbacks, admitted: &Admitted, body: Body)
     Ok(length)
 }
 
-/// Stricter than batch-job-controller, which took every name: these are the ones that Prometheus takes.
-fn parse(bytes: &[u8]) -> Result<Gauges, ResultError> {
+/// Stricter than batch-job-controller, which took every name and dropped what was not declared: these are the ones that Prometheus
+/// takes. Who comes from there loses no result for a name that never was a series.
+fn parse(bytes: &[u8], compatible: bool) -> Result<Gauges, ResultError> {
     let read: Option<BTreeMap<String, Option<Vec<Written>>>> = serde_json::from_slice(bytes)?;
     let read = read.filter(|read| !read.is_empty()).ok_or(ResultError::Empty)?;
-    if let Some(name) = read.keys().find(|name| !is_metric_name(name)) {
+    if let Some(name) = read.keys().find(|name| name.is_empty() || !compatible && !is_metric_name(name)) {
         return Err(ResultError::Name { name: name.chars().take(64).collect() });
     }
     let value = |written: Written| GaugeValue { value: written.value, labels: written.labels.unwrap_or_default() };
@@ -81,7 +82,7 @@ fn is_metric_name(name: &str) -> bool {
 
 /// What a later attempt posted stays in its place.
 async fn save(now: &StoredRun, admitted: &Admitted, bytes: Vec<u8>) -> Result<(), ResultError> {
-    let is_late = now.nodes.get(&admitted.node).is_some_and(|node| admitted.attempt < node.attempt && node.reported.is_some());
+    let is_late = now.results.get(&admitted.node).is_some_and(|known| admitted.attempt < known.attempt);
     let name = match is_late {
         true => reports::late_result_name(&admitted.node, admitted.attempt),
         false => reports::result_name(&admitted.node),
@@ -109,17 +110,23 @@ mod tests {
     use super::*;
 
     fn refused(json: &str) -> String {
-        parse(json.as_bytes()).unwrap_err().to_string()
+        parse(json.as_bytes(), false).unwrap_err().to_string()
     }
 
     #[test]
     fn a_result_is_read_as_batch_job_controller_reads_it() {
-        let read =
-            parse(br#"{"disk_free":[{"value":1.5,"labels":{"mount":"/"}},{"value":2,"labels":null}],"none":[],"nil":null}"#);
-        let read = read.unwrap();
+        let read = br#"{"disk_free":[{"value":1.5,"labels":{"mount":"/"}},{"value":2,"labels":null}],"none":[],"nil":null}"#;
+        let read = parse(read, false).unwrap();
         assert_eq!(read.keys().collect::<Vec<_>>(), ["disk_free", "nil", "none"]);
         assert_eq!(read["disk_free"][0].labels["mount"], "/");
         assert_eq!((read["disk_free"][0].value, read["disk_free"][1].value), (1.5, 2.0));
+    }
+
+    #[test]
+    fn a_name_that_can_be_no_series_costs_users_of_batch_job_controller_no_result() {
+        let read = parse(r#"{"disk-free":[{"value":1}],"größe":[]}"#.as_bytes(), true).unwrap();
+        assert_eq!(read.keys().collect::<Vec<_>>(), ["disk-free", "größe"]);
+        assert_eq!(parse(br#"{"":[]}"#, true).unwrap_err().to_string(), "\"\" is not a valid metric name");
     }
 
     #[test]

@@ -42,8 +42,9 @@ struct World {
     _stop: DropGuard,
 }
 
+/// Those that were written; an answer waits as long as somebody has the other.
 #[derive(Default)]
-struct Written(Mutex<Vec<PodEvent>>);
+struct Written(Mutex<Vec<PodEvent>>, tokio::sync::Mutex<()>);
 
 impl RunEvents for Written {
     fn post(&self, event: PodEvent) -> BoxFuture<'_, Result<(), EventError>> {
@@ -52,6 +53,7 @@ impl RunEvents for Written {
                 return Err(EventError::NoPod { namespace: event.namespace, pod: event.pod });
             }
             self.0.lock().unwrap().push(event);
+            drop(self.1.lock().await);
             Ok(())
         })
     }
@@ -175,7 +177,13 @@ async fn world(change: impl FnOnce(&mut CallbacksConfig, &mut RunSettings)) -> W
 }
 
 fn taken(snapshot: &mut RunsSnapshot, run: &str, node: &str, attempt: u32, what: &Posted) -> Option<()> {
-    let node = Arc::make_mut(snapshot.runs.get_mut(run)?).nodes.get_mut(node)?;
+    let run = Arc::make_mut(snapshot.runs.get_mut(run)?);
+    if let Posted::Result(result) = what
+        && run.results.get(node).is_none_or(|known| known.attempt <= attempt)
+    {
+        run.results.insert(node.to_owned(), Arc::new((**result).clone()));
+    }
+    let node = run.nodes.get_mut(node)?;
     match what {
         Posted::Result(_) if attempt == node.attempt => node.reported = Some(Timestamp::now()),
         Posted::Result(_) => {}
@@ -298,6 +306,10 @@ async fn a_result_of_an_earlier_attempt_does_not_take_the_place_of_a_later_one()
     assert_eq!(status(world.post("node-1", 0, "result").body(RESULT)).await, 200);
     assert_eq!(world.files(), ["node-1-attempt-0.json", "node-1.json"]);
     assert_eq!((world.read("node-1.json"), world.read("node-1-attempt-0.json")), (br#"{"later":[]}"#.to_vec(), RESULT.into()));
+    // It failed all the same, and the third has not reported: that of the second still counts.
+    world.change(|node| (node.attempt, node.reported) = (2, None)).await;
+    assert_eq!(status(world.post("node-1", 0, "result").body(r#"{"old":[]}"#)).await, 200);
+    assert_eq!(world.read("node-1.json"), br#"{"later":[]}"#, "file and store have the same result");
 }
 
 #[tokio::test]
@@ -514,6 +526,15 @@ async fn uploads_under_way_count_against_the_quota_until_they_are_over() {
     assert_eq!(status(world.post("node-1", 0, "file?name=x").body(vec![b'x'; 50])).await, 200);
 }
 
+#[tokio::test]
+async fn who_waits_for_its_turn_holds_no_copy_of_the_whole_run() {
+    let world = world(|_, _| {}).await;
+    let before = Arc::downgrade(&world.snapshot.lock().unwrap().runs[RUN]);
+    let _begun = begin_upload(&world, "slow", 60).await;
+    world.change(|node| node.why = Some("changed".to_owned())).await;
+    eventually("the run as it was is gone", || before.upgrade().is_none()).await;
+}
+
 /// Sends the head and one byte, and waits until that is being written.
 async fn begin_upload(world: &World, name: &str, length: usize) -> TcpStream {
     let token = TokenKey::new(KEY).token(RUN, "node-1", 0);
@@ -544,6 +565,35 @@ async fn nothing_is_written_through_a_link_that_somebody_put_into_the_volume() {
     assert_eq!(status(world.post("node-1", 0, "file?name=x").body("x")).await, 500);
     assert_eq!(status(world.post("node-1", 0, "result").body(RESULT)).await, 500);
     assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn what_a_pod_posted_is_counted_also_if_it_hangs_up_before_the_answer() {
+    let world = world(|_, _| {}).await;
+    let held = world.events.1.lock().await;
+    let token = TokenKey::new(KEY).token(RUN, "node-1", 0);
+    let request = axum::http::Request::post(format!("/report/node-1/{RUN}/{token}/event"));
+    let request = request.body(axum::body::Body::from(r#"{"reason":"R","message":"m"}"#)).unwrap();
+    // As the server drops what it does for a connection that is gone.
+    let call = tokio::spawn(tower::ServiceExt::oneshot(world.callbacks.router(), request));
+    eventually("it is being written", || world.events.0.lock().unwrap().len() == 1).await;
+    call.abort();
+    assert!(call.await.unwrap_err().is_cancelled());
+    drop(held);
+    eventually("it is counted", || *world.told.lock().unwrap() == [(0, Posted::Event)]).await;
+}
+
+#[tokio::test]
+async fn events_that_hang_at_the_api_server_hold_up_no_result() {
+    let world = world(|_, _| {}).await;
+    let held = world.events.1.lock().await;
+    let posts = (0..EVENTS).map(|_| world.post("node-1", 0, "event").json(&json!({"reason": "R", "message": "m"})).send());
+    let posting = tokio::spawn(futures::future::join_all(posts));
+    eventually("all of them hang", || world.events.0.lock().unwrap().len() == EVENTS).await;
+    assert_eq!(status(world.post("a", 0, "event").json(&json!({"reason": "R", "message": "m"}))).await, 429);
+    assert_eq!(status(world.post("a", 0, "result").body(RESULT)).await, 200);
+    drop(held);
+    assert!(posting.await.unwrap().iter().all(|answer| answer.as_ref().unwrap().status() == 200));
 }
 
 #[tokio::test]
@@ -660,6 +710,17 @@ async fn reports_are_browsed_as_http_file_server_shows_them_and_nothing_else_is(
 }
 
 #[tokio::test]
+async fn lists_are_read_so_many_at_a_time_as_files_are() {
+    let world = world(|_, _| {}).await;
+    let all = world.callbacks.0.downloads.clone().acquire_many_owned(64).await.unwrap();
+    let answer = world.get("/reports/scan/").await;
+    assert_eq!((answer.status().as_u16(), answer.headers()["retry-after"].to_str().unwrap()), (429, "5"));
+    drop(all);
+    assert_eq!(world.get("/reports/scan/").await.status(), 200);
+    assert_eq!(world.callbacks.0.downloads.available_permits(), 64, "a list that was read holds no place");
+}
+
+#[tokio::test]
 async fn definitions_that_share_a_directory_show_their_own_runs() {
     let world = world(|_, _| {}).await;
     let reports = world.volume.path().join("reports");
@@ -675,7 +736,12 @@ async fn definitions_that_share_a_directory_show_their_own_runs() {
     assert!(!page("/reports/scan/").await.contains(other) && page("/reports/burn/").await.contains(other));
     assert!(page("/reports/-/").await.contains(other) && page("/reports/-/").await.contains(RUN));
     assert_eq!(world.get(&format!("/reports/scan/{other}/")).await.status(), 404);
-    assert!(!page("/reports/scan/").await.contains("latest"), "it is of another definition");
+    // The link is of the other one.
+    assert!(page("/reports/scan/").await.contains("latest"));
+    for (name, run) in [("scan", RUN), ("burn", other)] {
+        fs::write(reports.join(run).join("a.json"), name).unwrap();
+        assert_eq!(world.get(&format!("/reports/{name}/latest/a.json")).await.text().await.unwrap(), name, "its own latest");
+    }
 }
 
 #[tokio::test]

@@ -34,7 +34,7 @@ pub struct CallbacksConfig {
     pub token_required: bool,
     pub max_result_bytes: u64,
     pub max_file_bytes: u64,
-    /// Of all files and results of a run.
+    /// Of all files of a run.
     pub max_run_bytes: u64,
     /// Files of one node.
     pub max_node_files: u32,

@@ -9,6 +9,7 @@ use jobmeter_decide::pool::placement::{NodeFacts, Requirements, Taint};
 use jobmeter_decide::pool::{Kind, Member};
 use jobmeter_protocol::PoolSlot;
 use jobmeter_protocol::pools::{POOL_GATE, POOL_LABEL, SLOT_ANNOTATION, SUSPENDED_ANNOTATION};
+use jobmeter_protocol::runs::RUN_LABEL;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -39,6 +40,7 @@ pub(crate) fn of_pod(pod: &Pod, shared: &mut Shared) -> Option<Member> {
         node,
         scheduled,
         unschedulable,
+        of_run: meta.labels.as_ref().is_some_and(|labels| labels.contains_key(RUN_LABEL)),
         ended: matches!(phase, Some("Succeeded" | "Failed")),
         requirements: shared.requirements(spec),
         ..member.into_member(meta)
@@ -67,6 +69,7 @@ pub(crate) fn of_job(job: &Job, shared: &mut Shared) -> Option<Member> {
         node: None,
         scheduled: None,
         unschedulable: None,
+        of_run: false,
         ended,
         requirements: pod.map(|pod| shared.requirements(pod)).unwrap_or_default(),
         ..member.into_member(meta)
@@ -139,6 +142,7 @@ impl Common {
             node: None,
             scheduled: None,
             unschedulable: None,
+            of_run: false,
             ended: false,
             deleting: meta.deletion_timestamp.is_some(),
             requirements: Arc::new(Requirements::default()),

@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jobmeter_decide::pool::{Answer, Kind, Ledger, Observation, Step, Write};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::StoredPods;
+use super::held::Held;
 use super::steps::{Outcome, Steps};
 use super::{PoolDesk, Question};
 use crate::execute::places::Places;
@@ -43,6 +45,8 @@ pub struct Task {
     metrics: Metrics,
     /// When what led to a reservation was observed, by UID.
     causes: HashMap<Arc<str>, Instant>,
+    held: Held,
+    stored: Option<watch::Receiver<StoredPods>>,
     publish_at: Option<Instant>,
 }
 
@@ -62,8 +66,16 @@ impl Task {
             desk,
             metrics,
             causes: HashMap::new(),
+            held: Held::default(),
+            stored: None,
             publish_at: None,
         }
+    }
+
+    /// Pods of runs are let go only after they were stored.
+    #[must_use]
+    pub fn after(self, stored: watch::Receiver<StoredPods>) -> Self {
+        Self { stored: Some(stored), ..self }
     }
 
     pub async fn run(mut self, token: CancellationToken) -> anyhow::Result<()> {
@@ -83,6 +95,10 @@ impl Task {
                     let at = seen.at;
                     self.observe(seen);
                     at
+                }
+                () = changed(self.stored.as_mut()) => {
+                    self.free();
+                    Instant::now()
                 }
                 question = self.desk.question(), if asked => {
                     match question {
@@ -120,10 +136,23 @@ impl Task {
 
     fn observe(&mut self, seen: Seen) {
         let counted = self.ledger.is_ready();
-        self.ledger.observe(seen.what, Timestamp::now());
+        let passed = match &self.stored {
+            Some(stored) => self.held.pass(seen.what, &stored.borrow()),
+            None => Some(seen.what),
+        };
+        if let Some(what) = passed {
+            self.ledger.observe(what, Timestamp::now());
+        }
         if !counted && self.ledger.is_ready() {
             self.publish();
             tracing::info!(epoch = self.ledger.epoch(), "the pools were counted");
+        }
+    }
+
+    fn free(&mut self) {
+        let Some(stored) = &mut self.stored else { return };
+        for what in self.held.free(&stored.borrow_and_update()) {
+            self.ledger.observe(what, Timestamp::now());
         }
     }
 
@@ -179,6 +208,17 @@ impl Task {
         let detail = self.ledger.pool(&question.pool, question.limit, Timestamp::now());
         // Whoever asked may have left.
         drop(question.answer.send(detail));
+    }
+}
+
+/// Never, where there are no runs, or nobody keeps them any more. Cancel-safe.
+async fn changed(stored: Option<&mut watch::Receiver<StoredPods>>) {
+    let told = match stored {
+        Some(stored) => stored.changed().await.is_ok(),
+        None => false,
+    };
+    if !told {
+        std::future::pending::<()>().await;
     }
 }
 

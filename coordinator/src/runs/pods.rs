@@ -71,9 +71,24 @@ impl Pods {
     }
 }
 
-/// A pod of which nothing ever ran has no log.
+/// Anybody may write our label onto a pod of another namespace; it is none of the run's. `None`: nothing is left.
+pub(super) fn without_strangers(what: Observation, mirror: &Mirror) -> Option<Observation> {
+    let runs = mirror.runs();
+    let is_ours = |pod: &RunPod| runs.get(&pod.run).is_none_or(|run| run.settings.namespace == pod.namespace);
+    match what {
+        Observation::Pod(pod) => is_ours(&pod).then_some(Observation::Pod(pod)),
+        Observation::PodsListed(mut pods) => {
+            pods.retain(is_ours);
+            Some(Observation::PodsListed(pods))
+        }
+        what => Some(what),
+    }
+}
+
+/// A pod of which nothing ever ran has no log. The node that it names becomes part of a path, so it must be one of the run's.
 fn ended(pod: &RunPod, mirror: &Mirror) -> Option<Ended> {
-    let settings = &mirror.runs().get(&pod.run)?.settings;
+    let run = mirror.runs().get(&pod.run).filter(|run| run.nodes.contains_key(&pod.node))?;
+    let settings = &run.settings;
     let wanted = settings.save_pod_log && pod.started.is_some();
     wanted.then(|| Ended { pod: pod.clone(), reports: ReportDirectory::of(settings, &pod.run) })
 }

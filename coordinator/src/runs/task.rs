@@ -3,21 +3,22 @@
 //! In: [`Seen`] observations, outcomes of steps, requests of the desk. Out: changes for the store, and once they are durable steps,
 //! snapshots and answers. Owner: itself, for one term.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use jobmeter_decide::runs::{Observation, Plan, Runs};
 use jobmeter_protocol::runs::RunChange;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::pods::Pods;
+use super::pods::{self, Pods};
 use super::requests::Requests;
 use super::steps::{Outcome, Steps};
 use super::storing::{Begun, Storing};
 use super::{RunsDesk, RunsSnapshot};
-use crate::pool::OwnPools;
+use crate::pool::ToPools;
 use crate::pool::task::{at, moment};
 
 pub type Seen = crate::pool::task::Seen<Observation>;
@@ -36,7 +37,7 @@ pub(super) struct Task {
     pods: Pods,
     desk: RunsDesk,
     requests: Requests,
-    own: watch::Sender<OwnPools>,
+    told: ToPools,
     publish_at: Option<Instant>,
 }
 
@@ -47,20 +48,22 @@ pub(super) struct Parts {
     pub(super) storing: Storing,
     pub(super) begun: Begun,
     pub(super) desk: RunsDesk,
-    /// Told of the pools that definitions have of their own.
-    pub(super) own: watch::Sender<OwnPools>,
+    pub(super) told: ToPools,
 }
 
 impl Task {
     /// Shows at once what is stored: pods of runs may report.
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { seen, steps, storing, begun: Begun { runs, memories, key }, desk, own } = parts;
+        let Parts { seen, steps, storing, begun: Begun { runs, memories, key }, desk, told } = parts;
         let began = Timestamp::now();
         desk.set_key(key);
         let mut kept = Runs::new(began);
         kept.observe(Observation::Stored { runs, memories }, began);
         let (pods, requests) = (Pods::new(began), Requests::default());
-        let mut task = Self { runs: kept, storing, seen, steps, pods, desk, requests, own, publish_at: None };
+        let mut task = Self { runs: kept, storing, seen, steps, pods, desk, requests, told, publish_at: None };
+        let nodes = task.storing.mirror().runs().values().flat_map(|run| run.nodes.values());
+        let stored = nodes.filter(|node| !node.state.is_over()).filter_map(|node| node.pod_uid.as_deref().map(Arc::from));
+        task.told.stored.send_replace(Some(stored.collect()));
         task.tell_pools();
         task.publish();
         task
@@ -123,6 +126,7 @@ impl Task {
     }
 
     fn observe(&mut self, what: Observation) {
+        let Some(what) = pods::without_strangers(what, self.storing.mirror()) else { return };
         for ended in self.pods.observe(&what, self.storing.mirror()) {
             self.steps.save_log(ended);
         }
@@ -138,11 +142,14 @@ impl Task {
         let changes: Vec<RunChange> = results.chain(changes).collect();
         self.storing.store(&changes).await;
         let ended: Vec<_> = changes.iter().flat_map(|change| self.pods.ended(change, self.storing.mirror())).collect();
+        self.tell_pods(&changes);
         self.storing.apply(changes);
-        if answers.is_empty() && posted.answers.is_empty() {
-            self.publish_at.get_or_insert_with(|| Instant::now() + PUBLISH);
-        } else {
+        // Here as well: where there is always something to observe, the loop never comes to its timers.
+        let late = self.publish_at.is_some_and(|at| at <= Instant::now());
+        if late || !answers.is_empty() || !posted.answers.is_empty() {
             self.publish();
+        } else {
+            self.publish_at.get_or_insert_with(|| Instant::now() + PUBLISH);
         }
         self.tell_pools();
         for step in steps {
@@ -153,9 +160,28 @@ impl Task {
         self.requests.answer(answers, posted.answers);
     }
 
+    /// Of what was stored: only these may be let go by their pools.
+    fn tell_pods(&self, changes: &[RunChange]) {
+        let runs = self.storing.mirror().runs();
+        self.told.stored.send_if_modified(|stored| {
+            let stored = stored.get_or_insert_default();
+            let mut more = false;
+            for change in changes {
+                let RunChange::Node { run, node } = change else { continue };
+                let before = runs.get(run).and_then(|run| run.nodes.get(&node.node)).and_then(|node| node.pod_uid.as_deref());
+                if let Some(uid) = before {
+                    stored.remove(uid);
+                }
+                let uid = node.pod_uid.as_deref().filter(|_| !node.state.is_over());
+                more |= uid.is_some_and(|uid| stored.insert(uid.into()) && before != Some(uid));
+            }
+            more
+        });
+    }
+
     fn tell_pools(&self) {
         let pools = self.runs.own_pools();
-        self.own.send_if_modified(|own| {
+        self.told.own.send_if_modified(|own| {
             let changed = *own != pools;
             *own = pools;
             changed

@@ -55,10 +55,10 @@ impl Opened {
             sources: admin.sources.clone(),
             metrics: metrics.clone(),
         };
-        let own = runs.start(&pods, authority.clone(), supervisor);
+        let runs = runs.start(&pods, authority.clone(), supervisor);
         let pools = Pools {
             file: config.pools.file,
-            own,
+            runs,
             gating: self.gating,
             handle: &handle,
             sources: admin.sources.clone(),

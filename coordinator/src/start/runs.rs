@@ -6,14 +6,13 @@ use futures::future::{BoxFuture, FutureExt};
 use jobmeter_daemon::admin::SourceBoard;
 use jobmeter_daemon::supervise::Supervisor;
 use kube::Client;
-use tokio::sync::watch;
 
 use crate::config::runs::RunsConfig;
 use crate::execute::run_pods::{EventError, KubeRunEvents, Owner, PodEvent, RunEvents};
 use crate::handle::CoordinatorHandle;
 use crate::leadership::Authority;
 use crate::metrics::Metrics;
-use crate::pool::OwnPools;
+use crate::pool::FromRuns;
 use crate::runs::address::Addresses;
 use crate::runs::{self, RunsParts, Without};
 use crate::store::Store;
@@ -31,14 +30,9 @@ pub(super) struct NodeRuns<'a> {
 }
 
 impl NodeRuns<'_> {
-    /// In a cluster with definitions, the runs task; returns the pools that they have of their own. Elsewhere somebody says that
+    /// In a cluster with definitions, the runs task; returns what the pools have to know of them. Elsewhere somebody says that
     /// there are none.
-    pub(super) fn start(
-        self,
-        pods: &PodSource,
-        authority: Authority,
-        supervisor: &mut Supervisor,
-    ) -> Option<watch::Receiver<OwnPools>> {
+    pub(super) fn start(self, pods: &PodSource, authority: Authority, supervisor: &mut Supervisor) -> Option<FromRuns> {
         let Self { config, gating, store, handle, sources, metrics } = self;
         let desk = handle.take_runs_desk()?;
         let (PodSource::Kube(client), Some(config), Some(gating)) = (pods, config, gating) else {
@@ -46,11 +40,11 @@ impl NodeRuns<'_> {
             supervisor.spawn("runs", Without::Definitions.run(desk, token));
             return None;
         };
-        let (client, (own, pools)) = (client.clone(), watch::channel(OwnPools::new()));
+        let (client, (told, pools)) = (client.clone(), FromRuns::channel());
         let events = KubeRunEvents::new(client.clone(), config.own.pod.as_deref().unwrap_or_default());
         handle.callbacks().set_events(Arc::new(Led { events, authority: authority.clone() }));
         let (addresses, owner) = (Arc::new(addresses(&client, &config)), owner(&client, &config));
-        let parts = RunsParts { client, config, gating, store, addresses, owner, desk, own, sources, metrics };
+        let parts = RunsParts { client, config, gating, store, addresses, owner, desk, told, sources, metrics };
         runs::start(parts, authority, supervisor);
         Some(pools)
     }

@@ -21,7 +21,7 @@ impl Store {
         self.write(|reply| thread::Write::Runs { changes, reply }).await
     }
 
-    /// Everything that is kept, for the beginning of a term.
+    /// Everything that is kept, for the beginning of a term; of results as many values as are held in memory, the newest runs' first.
     pub async fn stored_runs(&self) -> Result<(Vec<StoredRun>, Vec<DefinitionMemory>), StoreError> {
         self.read_for_task(|engine| engine.stored_runs()).await
     }

@@ -123,7 +123,7 @@ pub(crate) fn of_result(run: &str, result: Box<NodeResult>) -> RunChange {
 
 fn memory(definition: &str) -> DefinitionMemory {
     let skipped = Some(SkippedTrigger { at: at(5), why: "run 202611211930 still runs".into() });
-    DefinitionMemory { definition: definition.into(), seen_to: Some(at(5)), skipped }
+    DefinitionMemory { definition: definition.into(), schedule: Some("@hourly".into()), seen_to: Some(at(5)), skipped }
 }
 
 const A: &str = "202611211930";

@@ -95,6 +95,7 @@ fn member(n: usize) -> Member {
         node: None,
         scheduled: None,
         unschedulable: None,
+        of_run: false,
         ended: false,
         deleting: false,
         requirements: Arc::new(Requirements {

@@ -93,6 +93,8 @@ pub struct Member {
     /// Why the scheduler finds no node for it, in its words.
     pub unschedulable: Option<Arc<str>>,
     pub ended: bool,
+    /// It is a pod of a node run.
+    pub of_run: bool,
     /// Somebody asked for its deletion.
     pub deleting: bool,
     pub requirements: Arc<Requirements>,

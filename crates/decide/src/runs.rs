@@ -7,7 +7,8 @@
 //! after that done. Owner: the coordinator's runs task, for one term of leadership.
 //!
 //! A pod of a run is made gated, in a pool: when it may start, the pool says ([`crate::pool`]). So a pod that is made twice, late, or
-//! by a coordinator that leads no more takes no place of anybody; its name says run, node and attempt, and it is made once.
+//! by a coordinator that leads no more takes no place of anybody; its name says run, node and attempt, nothing is made for an
+//! attempt whose pod's UID was stored, and no pool lets a pod go whose UID is not: so of the pods of an attempt one runs.
 
 pub mod schedule;
 

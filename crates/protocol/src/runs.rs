@@ -222,6 +222,9 @@ pub struct SkippedTrigger {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct DefinitionMemory {
     pub definition: String,
+    /// The schedule, as written, that was followed; absent: there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<String>,
     /// Up to here the schedule was seen to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen_to: Option<Timestamp>,

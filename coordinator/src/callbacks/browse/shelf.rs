@@ -22,6 +22,8 @@ pub(super) struct Shelf {
     pub(super) directory: PathBuf,
     /// Runs that are somebody else's, where several definitions share a directory.
     pub(super) hidden: BTreeSet<String>,
+    /// The definition's own last run, where the link points to somebody else's.
+    pub(super) newest: Option<String>,
 }
 
 pub(super) enum Found {
@@ -63,12 +65,13 @@ impl Shelf {
     }
 
     fn latest(&self) -> io::Result<Option<String>> {
-        match fs::read_link(self.directory.join(LATEST)) {
-            Ok(target) => Ok(target.to_str().map(str::to_owned).filter(|target| is_run(target))),
+        let linked = match fs::read_link(self.directory.join(LATEST)) {
+            Ok(target) => target.to_str().map(str::to_owned).filter(|target| is_run(target)),
             // Not there, or no link.
-            Err(err) if matches!(err.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput) => Ok(None),
-            Err(err) => Err(err),
-        }
+            Err(err) if matches!(err.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput) => None,
+            Err(err) => return Err(err),
+        };
+        Ok(linked.filter(|run| !self.hidden.contains(run)).or_else(|| self.newest.clone()))
     }
 
     fn open(&self, run: &str, file: &str) -> io::Result<Option<File>> {

@@ -10,7 +10,7 @@ use axum::extract::{FromRequest, Multipart, Request};
 use axum::http::{HeaderMap, header};
 use futures::{Stream, StreamExt};
 
-use super::{FileError, IDLE, Upload, content_length, name};
+use super::{FileError, Pace, Upload, content_length, name};
 
 /// Headers of parts, and parts that are no files, of one form.
 const MAX_BESIDES: usize = 4 << 20;
@@ -33,7 +33,7 @@ impl Upload<'_> {
         let mut form = form.map_err(|err| FileError::Form { why: err.body_text() })?;
         let mut files = 0;
         loop {
-            let field = tokio::time::timeout(IDLE, form.next_field()).await.map_err(|_| FileError::Stalled)?;
+            let field = self.pace.next(form.next_field()).await?;
             let Some(field) = field.map_err(|err| bad(&unread, &err))? else { break };
             let posted = field.file_name().map(|name| name::base(name).to_owned());
             let chunks = field.map(|chunk| {
@@ -47,18 +47,20 @@ impl Upload<'_> {
                     self.save(&name, chunks).await?;
                     files += 1;
                 }
-                None => pass_over(chunks).await?,
+                None => pass_over(chunks, &mut self.pace).await?,
             }
         }
         if files == 0 { Err(FileError::NoFile) } else { Ok(()) }
     }
 }
 
-async fn pass_over(chunks: impl Stream<Item = Result<Bytes, String>>) -> Result<(), FileError> {
+async fn pass_over(chunks: impl Stream<Item = Result<Bytes, String>>, pace: &mut Pace) -> Result<(), FileError> {
     let mut chunks = std::pin::pin!(chunks);
     let mut passed = 0;
-    while let Some(chunk) = tokio::time::timeout(IDLE, chunks.next()).await.map_err(|_| FileError::Stalled)? {
-        passed += chunk.map_err(|why| FileError::BrokenOff { why })?.len();
+    while let Some(chunk) = pace.next(chunks.next()).await? {
+        let length = chunk.map_err(|why| FileError::BrokenOff { why })?.len();
+        pace.came(length);
+        passed += length;
         if passed > MAX_BESIDES {
             return Err(FileError::FormTooLarge { max: MAX_BESIDES });
         }

@@ -4,7 +4,7 @@
 //! the pod. Never more than one piece of a log is in memory.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use futures::{AsyncBufRead, AsyncBufReadExt};
@@ -12,9 +12,11 @@ use jobmeter_daemon::error::chain;
 use jobmeter_decide::runs::RunPod;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, LogParams};
-use tokio::fs::{File, OpenOptions};
+use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
 use tokio::time::timeout;
+
+use crate::runs::reports::{RunFiles, log_name};
 
 /// Of one container.
 const MOST_BYTES: u64 = 64 << 20;
@@ -41,10 +43,18 @@ pub(super) async fn save(pods: Api<Pod>, pod: &RunPod, directory: &Path) -> Resu
         Ok(Err(err)) => return Err(SaveLogsError::Failed { namespace, pod: name, why: chain(&err) }),
         Err(_) => return Err(SaveLogsError::Failed { namespace, pod: name, why: silent() }),
     };
+    let files = {
+        let directory = directory.to_owned();
+        blocking(move || RunFiles::there(&directory)).await
+    };
+    let files = files.map_err(|err| {
+        let why = format!("{}: {err}", directory.display());
+        SaveLogsError::Failed { namespace: namespace.clone(), pod: name.clone(), why }
+    })?;
     let mut problems = Vec::new();
     for container in containers(&there) {
-        let path = directory.join(format!("{}-container-{container}.log", pod.node));
-        let saved = timeout(WHOLE, copy(&pods, &name, container, &path, MOST_BYTES)).await;
+        let file = log_name(&pod.node, container);
+        let saved = timeout(WHOLE, copy(&pods, (&name, container), (&files, &file), MOST_BYTES)).await;
         let saved = saved.unwrap_or_else(|_| Err(format!("not done within {} seconds", WHOLE.as_secs())));
         problems.extend(saved.err().map(|why| format!("container {container}: {why}")));
     }
@@ -63,82 +73,54 @@ fn containers(pod: &Pod) -> Vec<&str> {
     init.chain(main).filter(|status| ran(&status.container_id)).map(|status| status.name.as_str()).collect()
 }
 
-async fn copy(pods: &Api<Pod>, pod: &str, container: &str, path: &Path, most: u64) -> Result<(), String> {
+/// Of a pod and container, into a file: as all that is posted, through the directory's descriptor, and following no link.
+async fn copy(
+    pods: &Api<Pod>,
+    (pod, container): (&str, &str),
+    (files, name): (&RunFiles, &str),
+    most: u64,
+) -> Result<(), String> {
+    let failed = |err: io::Error| format!("{name}: {err}");
     // One more, to know whether there is more.
     let limit_bytes = i64::try_from(most.saturating_add(1)).ok();
     let parameters = LogParams { container: Some(container.to_owned()), limit_bytes, ..LogParams::default() };
     let opened = timeout(CALL, pods.log_stream(pod, &parameters)).await.map_err(|_| silent())?;
     let mut log = std::pin::pin!(opened.map_err(|err| chain(&err))?);
-    let mut draft = Draft::create(path).await.map_err(|err| failed(path, &err))?;
-    let whole = draft.fill(&mut log, most).await.map_err(|err| failed(path, &err))?;
+    let (into, named) = (files.clone(), name.to_owned());
+    let (file, unnamed) = blocking(move || Ok(into.fresh()?.split())).await.map_err(failed)?;
+    let mut file = File::from_std(file);
+    let whole = fill(&mut file, &mut log, most).await.map_err(failed)?;
     if !whole {
         let notice = format!("\n[jobmeter: cut here; only the first {most} bytes of this log are saved]\n");
-        draft.file.write_all(notice.as_bytes()).await.map_err(|err| failed(path, &err))?;
+        file.write_all(notice.as_bytes()).await.map_err(failed)?;
     }
-    draft.keep(path).await.map_err(|err| failed(path, &err))
+    file.flush().await.map_err(failed)?;
+    let (fresh, into) = (unnamed.join(file.into_std().await), files.clone());
+    blocking(move || into.publish(fresh, &named)).await.map_err(failed)
 }
 
-/// A file that is not there unless it is whole.
-struct Draft {
-    file: File,
-    /// Empty once it is kept.
-    path: PathBuf,
-}
-
-impl Draft {
-    async fn create(path: &Path) -> io::Result<Self> {
-        let mut name = std::ffi::OsString::from(".");
-        name.push(path.file_name().unwrap_or_default());
-        name.push(".part");
-        let path = path.with_file_name(name);
-        // As batch-job-controller has it: whoever serves the reports may read it.
-        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path).await?;
-        Ok(Self { file, path })
-    }
-
-    /// Whether that was all.
-    async fn fill(&mut self, log: &mut (impl AsyncBufRead + Unpin), most: u64) -> io::Result<bool> {
-        let mut left = most;
-        loop {
-            let late = |_| io::Error::new(io::ErrorKind::TimedOut, silent());
-            let piece = timeout(CALL, log.fill_buf()).await.map_err(late)??;
-            if piece.is_empty() {
-                return Ok(true);
-            }
-            if left == 0 {
-                return Ok(false);
-            }
-            let take = piece.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-            self.file.write_all(&piece[..take]).await?;
-            log.consume_unpin(take);
-            left -= take as u64;
+/// Whether that was all.
+async fn fill(file: &mut File, log: &mut (impl AsyncBufRead + Unpin), most: u64) -> io::Result<bool> {
+    let mut left = most;
+    loop {
+        let late = |_| io::Error::new(io::ErrorKind::TimedOut, silent());
+        let piece = timeout(CALL, log.fill_buf()).await.map_err(late)??;
+        if piece.is_empty() {
+            return Ok(true);
         }
-    }
-
-    async fn keep(mut self, path: &Path) -> io::Result<()> {
-        self.file.flush().await?;
-        self.file.sync_data().await?;
-        tokio::fs::rename(&self.path, path).await?;
-        self.path = PathBuf::new();
-        Ok(())
+        if left == 0 {
+            return Ok(false);
+        }
+        let take = piece.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        file.write_all(&piece[..take]).await?;
+        log.consume_unpin(take);
+        left -= take as u64;
     }
 }
 
-impl Drop for Draft {
-    fn drop(&mut self) {
-        if self.path.as_os_str().is_empty() {
-            return;
-        }
-        if let Err(err) = std::fs::remove_file(&self.path)
-            && err.kind() != io::ErrorKind::NotFound
-        {
-            tracing::warn!(path = %self.path.display(), error = &err as &dyn std::error::Error, "a half-saved log was not removed");
-        }
-    }
-}
-
-fn failed(path: &Path, err: &io::Error) -> String {
-    format!("{}: {err}", path.display())
+/// On a thread that may wait for the disk.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other).flatten()
 }
 
 fn silent() -> String {

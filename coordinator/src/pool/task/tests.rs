@@ -77,6 +77,7 @@ fn gated(n: usize) -> Member {
         node: None,
         scheduled: None,
         unschedulable: None,
+        of_run: false,
         ended: false,
         deleting: false,
         requirements: Arc::default(),

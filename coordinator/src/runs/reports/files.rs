@@ -11,11 +11,14 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat, renameat};
 use nix::sys::stat::{Mode, mkdirat};
+use nix::sys::statvfs::fstatvfs;
 use nix::unistd::{UnlinkatFlags, fsync, unlinkat};
 use uuid::Uuid;
 
 /// Names with a dot in front are nobody's: posted ones have none, and they are not shown.
 const TEMPORARY: &str = ".posting-";
+/// Or a twentieth of a small disk.
+const KEPT_FREE: u64 = 256 << 20;
 const STALE: Duration = Duration::from_secs(3600);
 
 /// Cheap to clone.
@@ -46,6 +49,12 @@ impl RunFiles {
         Ok(Self(Arc::new(openat(&parent, run, directory | OFlag::O_NOFOLLOW, Mode::empty())?)))
     }
 
+    /// Of a run's directory that is there.
+    pub(crate) fn there(run: &Path) -> io::Result<Self> {
+        let directory = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        Ok(Self(Arc::new(open(run, directory, Mode::empty())?)))
+    }
+
     pub(crate) fn fresh(&self) -> io::Result<Fresh> {
         let name = format!("{TEMPORARY}{}", Uuid::new_v4());
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
@@ -64,11 +73,24 @@ impl RunFiles {
         Ok(fsync(&*self.0)?)
     }
 
+    /// An error, where so many more bytes would take what the disk's other users need: often the books are on it.
+    pub(crate) fn has_room(&self, bytes: u64) -> io::Result<()> {
+        let disk = fstatvfs(&*self.0)?;
+        let of = |blocks: u64| blocks.saturating_mul(disk.fragment_size());
+        let enough = leaves_enough(of(disk.blocks_available()), of(disk.blocks()), bytes);
+        if enough { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) }
+    }
+
     pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let mut fresh = self.fresh()?;
         fresh.file.write_all(bytes)?;
         self.publish(fresh, name)
     }
+}
+
+/// A file system that does not say how large it is, is not asked.
+fn leaves_enough(free: u64, total: u64, bytes: u64) -> bool {
+    total == 0 || free >= bytes.saturating_add(KEPT_FREE.min(total / 20))
 }
 
 /// What is written has news every minute, or its writer gives up.
@@ -108,5 +130,24 @@ impl Drop for TemporaryName {
         {
             tracing::debug!(name, error = &err as &dyn std::error::Error, "failed to remove what was begun");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_pods_leave_the_last_of_the_disk_to_the_books() {
+        const GIB: u64 = 1 << 30;
+        assert!(leaves_enough(GIB, 5 * GIB, 700 << 20));
+        assert!(!leaves_enough(GIB, 5 * GIB, 800 << 20));
+        assert!(!leaves_enough(200 << 20, 5 * GIB, 1));
+        assert!(leaves_enough(90, 1000, 40) && !leaves_enough(90, 1000, 41), "a small disk");
+        assert!(leaves_enough(0, 0, GIB), "one that says nothing of itself");
+        let directory = tempfile::tempdir().unwrap();
+        let files = RunFiles::there(directory.path()).unwrap();
+        files.has_room(1).unwrap();
+        assert_eq!(files.has_room(u64::MAX).unwrap_err().kind(), io::ErrorKind::StorageFull);
     }
 }

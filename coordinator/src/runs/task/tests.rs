@@ -15,12 +15,14 @@ use jobmeter_protocol::runs::{
 };
 use prometheus::Registry;
 use tempfile::TempDir;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::*;
 use crate::execute::run_pods::{RunPods, SaveLogsError};
 use crate::leadership::Authority;
 use crate::metrics::Metrics;
+use crate::pool::{FromRuns, OwnPools, StoredPods};
 use crate::runs::reports::ReportDirectory;
 use crate::runs::view::Posted;
 use crate::runs::{ReportRefused, RunsView, TokenKey};
@@ -156,6 +158,7 @@ struct Term {
     store: Store,
     view: RunsView,
     own: watch::Receiver<OwnPools>,
+    stored: watch::Receiver<StoredPods>,
     sources: SourceBoard,
     token: CancellationToken,
     task: JoinHandle<anyhow::Result<()>>,
@@ -206,13 +209,13 @@ impl World {
         let store = Store::open(&self.database(), Assembly::default(), Box::new(|_| {})).unwrap();
         let (inbox, seen) = mpsc::channel(64);
         let (view, desk) = RunsView::new();
-        let (own, pools) = watch::channel(OwnPools::new());
+        let (told, FromRuns { own: pools, stored }) = FromRuns::channel();
         let (sources, token) = (SourceBoard::default(), CancellationToken::new());
         let metrics = Metrics::register(&Registry::new(), 10).unwrap();
         let mut storing = Storing::new(store.clone(), metrics, sources.clone());
         let begun = storing.begin().await.unwrap();
         let steps = Steps::new(self.cluster.clone(), authority);
-        let task = Task::new(Parts { seen, steps, storing, begun, desk, own });
+        let task = Task::new(Parts { seen, steps, storing, begun, desk, told });
         let task = tokio::spawn(task.run(token.clone()));
         *self.cluster.inbox.lock().unwrap() = Some(inbox);
         let definition = Definition {
@@ -233,7 +236,7 @@ impl World {
         self.cluster.tell(Observation::NodesListed(self.nodes.iter().map(node).collect()));
         let pods = self.cluster.pods.lock().unwrap().values().cloned().collect();
         self.cluster.tell(Observation::PodsListed(pods));
-        Term { cluster: self.cluster.clone(), store, view, own: pools, sources, token, task }
+        Term { cluster: self.cluster.clone(), store, view, own: pools, stored, sources, token, task }
     }
 }
 
@@ -512,6 +515,104 @@ async fn a_pods_log_is_saved_before_the_pod_is_deleted() {
     let calls: Vec<_> = term.cluster.calls.lock().unwrap().iter().filter(|call| !call.starts_with("create")).cloned().collect();
     assert_eq!(calls, [format!("log {}", pod.name), format!("delete {}", pod.name)]);
     term.end().await;
+}
+
+#[tokio::test]
+async fn a_pod_with_our_label_from_elsewhere_is_not_taken_for_ours_and_its_log_is_written_nowhere() {
+    let world = World::new(&["a"]);
+    let term = world.term(Authority::alone()).await;
+    let run = term.start().await;
+    let pod = term.pod_is_made("a").await;
+    let stranger = |namespace: &str, node: &str, name: &str| RunPod {
+        namespace: namespace.to_owned(),
+        node: node.to_owned(),
+        name: name.to_owned(),
+        uid: format!("uid-of-{namespace}-{name}"),
+        phase: PodPhase::Running,
+        started: Some(Timestamp::now()),
+        ..pod.clone()
+    };
+    // Of a node that the run does not have: it is deleted, and its log would be a file wherever it likes.
+    let climbing = stranger("bench", "../../out", "climbing");
+    world.cluster.pods.lock().unwrap().insert("climbing".to_owned(), climbing.clone());
+    world.cluster.tell(Observation::Pod(Box::new(climbing)));
+    // Of another namespace, and else as if it were ours.
+    world.cluster.tell(Observation::Pod(Box::new(stranger("elsewhere", "a", "other"))));
+    world.cluster.tell(Observation::Pod(Box::new(RunPod { phase: PodPhase::Failed, ..stranger("elsewhere", "a", &pod.name) })));
+    term.eventually("it is deleted", async || (term.cluster.calls("delete") == ["delete climbing"]).then_some(())).await;
+    term.works(&run.id, "a").await;
+    term.run_is(&run.id, RunState::Succeeded).await;
+    assert_eq!(term.cluster.calls("delete"), ["delete climbing"], "what is in another namespace is none of ours");
+    term.eventually("its own log", async || (term.cluster.calls("log") == [format!("log {}", pod.name)]).then_some(())).await;
+    term.end().await;
+}
+
+#[tokio::test]
+async fn pods_may_be_let_go_once_they_are_stored_and_until_they_are_over() {
+    let world = World::new(&["a"]);
+    let term = world.term(Authority::alone()).await;
+    assert_eq!(*term.stored.borrow(), Some(Default::default()), "none, before anything is stored");
+    let run = term.start().await;
+    term.pod_is_made("a").await;
+    let is_stored = || term.stored.borrow().as_ref().is_some_and(|stored| stored.len() == 1);
+    term.eventually("its pod is stored", async || is_stored().then_some(())).await;
+    let kept = term.store.run(&run.id).await.unwrap().unwrap().nodes.remove(0);
+    assert!(term.stored.borrow().as_ref().unwrap().contains(kept.pod_uid.as_deref().unwrap()));
+    term.cluster.becomes("a", PodPhase::Failed);
+    term.node_is(&run.id, "a", NodeRunState::Failed).await;
+    term.eventually("it is over", async || (!is_stored()).then_some(())).await;
+    term.end().await;
+}
+
+#[tokio::test]
+async fn the_snapshot_is_fresh_although_there_is_always_something_to_observe() {
+    let world = World::new(&["a"]);
+    let store = Store::open(&world.database(), Assembly::default(), Box::new(|_| {})).unwrap();
+    let (_inbox, seen) = mpsc::channel(64);
+    let (view, desk) = RunsView::new();
+    let mut storing = Storing::new(store.clone(), Metrics::register(&Registry::new(), 10).unwrap(), SourceBoard::default());
+    let begun = storing.begin().await.unwrap();
+    let (told, _pools) = FromRuns::channel();
+    let steps = Steps::new(world.cluster.clone(), Authority::alone());
+    let mut task = Task::new(Parts { seen, steps, storing, begun, desk, told });
+    let mut published = view.changes();
+    published.mark_unchanged();
+    // One turn after the other, and the timers in between never get theirs.
+    task.settle(Plan::default()).await;
+    assert!(!published.has_changed().unwrap(), "not at each turn");
+    tokio::time::sleep(PUBLISH).await;
+    task.settle(Plan::default()).await;
+    assert!(published.has_changed().unwrap());
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_answered_before_the_lists_were_read_survives_a_crash() {
+    let world = World::new(&["a"]);
+    let term = world.term(Authority::alone()).await;
+    let run = term.start().await;
+    term.pod_is_made("a").await;
+    term.cluster.becomes("a", PodPhase::Running);
+    term.node_is(&run.id, "a", NodeRunState::Running).await;
+    term.end().await;
+
+    // A term that lists nothing: the API server is away.
+    let store = Store::open(&world.database(), Assembly::default(), Box::new(|_| {})).unwrap();
+    let (_inbox, seen) = mpsc::channel(64);
+    let (view, desk) = RunsView::new();
+    let mut storing = Storing::new(store.clone(), Metrics::register(&Registry::new(), 10).unwrap(), SourceBoard::default());
+    let begun = storing.begin().await.unwrap();
+    let (told, _pools) = FromRuns::channel();
+    let steps = Steps::new(world.cluster.clone(), Authority::alone());
+    let token = CancellationToken::new();
+    let task = tokio::spawn(Task::new(Parts { seen, steps, storing, begun, desk, told }).run(token.clone()));
+    view.report(&run.id, "a", 0, Posted::Result(Box::new(result("a", 0, 1.0)))).await.unwrap().unwrap();
+    view.report(&run.id, "a", 0, Posted::File { bytes: 5 }).await.unwrap().unwrap();
+    let kept = store.run(&run.id).await.unwrap().unwrap().nodes.remove(0);
+    assert!(kept.reported.is_some() && kept.file_bytes == 5, "answered, so it is in the database: {kept:?}");
+    token.cancel();
+    task.await.unwrap().unwrap();
+    store.close().await.unwrap();
 }
 
 #[tokio::test]

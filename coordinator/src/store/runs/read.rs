@@ -1,6 +1,7 @@
 //! Rows → runs. A row that cannot be read does not cost the others.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -14,13 +15,14 @@ use super::super::row::{parsed, readable, text, unreadable};
 use super::super::sql::{self, Conditions, Database, Row};
 use super::apply::subject;
 use super::query::RunSelect;
+use crate::runs::held;
 
 /// Everything that is kept.
 pub(in crate::store) type Stored = (Vec<StoredRun>, Vec<DefinitionMemory>);
 
 pub(in crate::store) fn stored(database: &mut dyn Database, skipped: &AtomicU64) -> Result<Stored, EngineError> {
     const RUNS: &str = "SELECT id, run, settings FROM runs";
-    const NODES: &str = "SELECT run, node, doc, result FROM run_nodes";
+    const NODES: &str = "SELECT run, node, doc, result FROM run_nodes ORDER BY run DESC";
     const MEMORIES: &str = "SELECT definition, doc FROM run_definitions ORDER BY definition";
     const ACTION: &str = "read the runs";
     let mut runs = BTreeMap::new();
@@ -31,17 +33,20 @@ pub(in crate::store) fn stored(database: &mut dyn Database, skipped: &AtomicU64)
         let run = StoredRun { run, settings: Arc::new(settings), nodes: BTreeMap::new(), results: BTreeMap::new() };
         runs.insert(id, run);
     }
-    let nodes = |row: &mut Row| Ok((row.text(0)?, row.text(1)?, row.optional_text(2)?, row.optional_text(3)?));
-    for (id, node, doc, result) in sql::all(database, ACTION, NODES, &[], nodes)? {
-        let Some(stored) = runs.get_mut(&id) else { continue };
+    // One row at a time: all results together may be more than there is memory.
+    let mut room = held::MOST_BYTES;
+    database.each(ACTION, NODES, &[], &mut |mut row| {
+        let (id, node, doc, result) = (row.text(0)?, row.text(1)?, row.optional_text(2)?, row.optional_text(3)?);
+        let Some(stored) = runs.get_mut(&id) else { return Ok(ControlFlow::Continue(())) };
         let of = subject(&id, &node);
         if let Some(doc) = doc.and_then(|doc| readable::<NodeRun>(&of, &doc, skipped)) {
             stored.nodes.insert(node.clone(), doc);
         }
         if let Some(result) = result.and_then(|result| readable::<NodeResult>(&format!("the result of {of}"), &result, skipped)) {
-            stored.results.insert(node, Arc::new(result));
+            stored.results.insert(node, Arc::new(held::within(&mut room, result)));
         }
-    }
+        Ok(ControlFlow::Continue(()))
+    })?;
     let memories = sql::all(database, ACTION, MEMORIES, &[], |row| Ok((row.text(0)?, row.text(1)?)))?;
     let memories = memories.iter().filter_map(|(name, doc)| readable(&format!("definition {name}"), doc, skipped));
     Ok((runs.into_values().collect(), memories.collect()))

@@ -5,7 +5,7 @@ use jobmeter_protocol::runs::{NodeRun, NodeRunState};
 
 use super::alarms::Alarm;
 use super::flights::{doubled, later};
-use super::{PodPhase, RunPod, Runs};
+use super::{PodPhase, RunPod, Runs, StepKey};
 
 /// So long a result may come after its pod's end.
 pub(super) const RESULT_PATIENCE: SignedDuration = SignedDuration::from_secs(10);
@@ -91,7 +91,7 @@ impl Runs {
             node.state = NodeRunState::Skipped;
             node.why = Some(why.to_owned());
             // The name of a pod that was made is kept: it is not given a second time.
-            if !made {
+            if !made && node.attempt == 0 {
                 free = Some(std::mem::take(&mut node.pod));
             }
         });
@@ -162,7 +162,13 @@ impl Runs {
     pub(super) fn lose_pod(&mut self, uid: &str, now: Timestamp) {
         self.alarms.set(Alarm::Doubt(uid.to_owned()), None);
         let Some(pod) = self.pods.remove(uid) else { return };
+        for step in [StepKey::Delete { uid: uid.to_owned() }, StepKey::Bind { uid: uid.to_owned() }] {
+            self.flights.came_to_something(&step);
+            self.alarms.set(Alarm::Step(step), None);
+        }
         let Some(node) = self.book.get(&pod.run).and_then(|kept| kept.node(&pod.node)) else { return };
+        // It may have been all that kept its node from joining.
+        self.look.newcomers |= node.state == NodeRunState::Skipped;
         let (run, name) = (pod.run.clone(), pod.node.clone());
         if is_current(node, &pod) && !awaits_result(node) {
             self.change_node(&run, &name, now, |node| {

@@ -23,10 +23,8 @@ impl Runs {
             return None;
         }
         let settings = &kept.settings;
-        let unusable = || match self.nodes.usable(&node.node, settings) {
-            Some(Usable::No { since, .. }) => Some(later(since, PATIENCE)),
-            _ => None,
-        };
+        let unusable =
+            || self.nodes.usable(&node.node, settings).and_then(Usable::obstacle).map(|(_, since)| later(since, PATIENCE));
         let after = |from: Option<Timestamp>, deadline: Option<SignedDuration>| Some(later(from?, deadline?));
         match node.state {
             NodeRunState::Waiting => match node.retry_at {
@@ -49,10 +47,8 @@ impl Runs {
         let passed = |from: Option<Timestamp>, deadline: Option<SignedDuration>| {
             deadline.filter(|deadline| from.is_some_and(|from| later(from, *deadline) <= now))
         };
-        let unusable = match self.nodes.usable(name, &kept.settings) {
-            Some(Usable::No { why, since }) if later(since, PATIENCE) <= now => Some(why),
-            _ => None,
-        };
+        let obstacle = self.nodes.usable(name, &kept.settings).and_then(Usable::obstacle);
+        let unusable = obstacle.filter(|(_, since)| later(*since, PATIENCE) <= now).map(|(why, _)| why);
         let stuck = node.retry_at.is_some_and(|at| later(at, PATIENCE) <= now) && self.is_occupied(run, name);
         let overdue = awaits_result(node) && kept.awaiting.get(name).is_none_or(|until| *until <= now);
         match node.state {

@@ -6,27 +6,26 @@
 use jiff::{SignedDuration, Timestamp};
 use jobmeter_protocol::runs::{SkippedTrigger, Trigger};
 
-use super::Runs;
 use super::alarms::Alarm;
 use super::deadlines::earliest;
+use super::flights::later;
 use super::trigger::Wanted;
+use super::{Runs, Schedule};
 
 /// A change of the leader takes less.
 const ON_TIME: SignedDuration = SignedDuration::from_mins(1);
+/// What was seen to further ahead of the clock was seen by a clock that went wrong.
+const AHEAD: SignedDuration = SignedDuration::from_mins(5);
 
 impl Runs {
     pub(super) fn look_at_definition(&mut self, name: &str, now: Timestamp) {
-        let Some(definition) = self.definitions.get(name) else {
+        let schedule = self.definitions.get(name).and_then(|definition| definition.schedule.clone());
+        let seen_to = self.seen_to(name, schedule.as_ref().map(Schedule::as_str), now);
+        if !self.definitions.contains_key(name) {
             return self.alarms.set(Alarm::Definition(name.to_owned()), None);
-        };
-        let schedule = definition.schedule.clone();
+        }
         let mut next = None;
         if let Some(schedule) = schedule {
-            let seen_to = self.memories.get(name).and_then(|memory| memory.seen_to);
-            let seen_to = seen_to.unwrap_or_else(|| {
-                self.remember(name, |memory| memory.seen_to = Some(now));
-                now
-            });
             let due = schedule.latest(seen_to, now);
             if let Some(due) = due {
                 self.remember(name, |memory| memory.seen_to = Some(due));
@@ -37,6 +36,22 @@ impl Runs {
         self.look_at_startup(name, now);
         let startup = self.startups.get(name).copied().flatten();
         self.alarms.set(Alarm::Definition(name.to_owned()), earliest(next, startup));
+    }
+
+    /// Times of a schedule that have passed before it was followed were never due.
+    fn seen_to(&mut self, name: &str, schedule: Option<&str>, now: Timestamp) -> Timestamp {
+        let memory = self.memories.get(name);
+        let followed = memory.and_then(|memory| memory.schedule.as_deref());
+        let seen_to = memory.and_then(|memory| memory.seen_to).filter(|at| *at <= later(now, AHEAD));
+        if let Some(seen_to) = seen_to.filter(|_| followed == schedule) {
+            return seen_to;
+        }
+        if schedule.is_some() || memory.is_some() {
+            self.remember(name, |memory| {
+                (memory.schedule, memory.seen_to) = (schedule.map(str::to_owned), schedule.map(|_| now));
+            });
+        }
+        now
     }
 
     fn is_due(&mut self, name: &str, due: Timestamp, now: Timestamp) {

@@ -27,7 +27,8 @@ pub(super) enum Stop {
 
 impl Runs {
     pub(super) fn stop(&mut self, run: &str, stop: Stop, why: &str, now: Timestamp) {
-        let Some(kept) = self.book.get(run) else { return };
+        // Where all nodes are over there is nothing to stop: how they ended is the verdict.
+        let Some(kept) = self.book.get(run).filter(|kept| !kept.nodes_over()) else { return };
         let unfinished = kept.unfinished();
         // Nothing is tried again from here on.
         self.book.change(run, |kept| {
@@ -61,7 +62,7 @@ impl Runs {
     pub(super) fn look_at_run(&mut self, run: &str, now: Timestamp) {
         let Some(kept) = self.book.get(run).filter(|kept| kept.is_active()) else { return };
         let deadline = kept.settings.run_deadline.map(|deadline| later(kept.run.created, deadline));
-        if !kept.nodes_over() && deadline.is_some_and(|at| at <= now) {
+        if deadline.is_some_and(|at| at <= now) {
             self.stop(run, Stop::Deadline, DEADLINE, now);
         } else if !kept.run.stopping
             && let Some(why) = broken_rule(kept)

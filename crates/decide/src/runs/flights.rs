@@ -44,9 +44,14 @@ impl Flights {
         self.backoffs.remove(key);
     }
 
+    /// So often it came to nothing.
+    pub(super) fn tries(&self, key: &StepKey) -> u32 {
+        self.backoffs.get(key).map_or(0, |(tries, _)| *tries)
+    }
+
     /// When it may be tried again.
     pub(super) fn came_to_nothing(&mut self, key: &StepKey, now: Timestamp) -> Timestamp {
-        let tries = self.backoffs.get(key).map_or(0, |(tries, _)| *tries);
+        let tries = self.tries(key);
         let at = later(now, doubled(FIRST_BACKOFF, tries, LONGEST_BACKOFF));
         self.backoffs.insert(key.clone(), (tries.saturating_add(1), at));
         at

@@ -42,7 +42,8 @@ impl Runs {
                 continue;
             }
             let joins = |node: &Arc<str>| match kept.node(node) {
-                Some(known) => known.state == NodeRunState::Skipped,
+                // Nothing else bounds how long it would wait for a pod that does not go.
+                Some(known) => known.state == NodeRunState::Skipped && !self.is_occupied(&run, node),
                 None => kept.scope == Scope::All || kept.scope == Scope::Fresh && self.came(&kept.run.definition, node),
             };
             let joining: Vec<_> = self.usable(&kept.settings).filter(|node| joins(node)).cloned().collect();

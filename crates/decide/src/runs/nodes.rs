@@ -20,6 +20,8 @@ struct Node {
     facts: NodeFacts,
     /// Since when it is as ready and as cordoned as it is.
     since: Timestamp,
+    /// Since when it has the labels that it has.
+    labelled: Timestamp,
 }
 
 /// Whether a node can take a pod of a run.
@@ -31,12 +33,29 @@ pub(super) enum Usable {
         why: &'static str,
         since: Timestamp,
     },
-    NotSelected,
+    NotSelected {
+        since: Timestamp,
+    },
+}
+
+impl Usable {
+    /// Why not, and since when.
+    pub(super) fn obstacle(self) -> Option<(&'static str, Timestamp)> {
+        match self {
+            Self::Yes => None,
+            Self::No { why, since } => Some((why, since)),
+            Self::NotSelected { since } => Some(("its labels are not those that the node selector asks for", since)),
+        }
+    }
 }
 
 impl Nodes {
     pub(super) fn has(&self, name: &str) -> bool {
         self.known.contains_key(name)
+    }
+
+    pub(super) fn is_as_it_was(&self, facts: &NodeFacts) -> bool {
+        self.known.get(&facts.name).is_some_and(|node| node.facts == *facts)
     }
 
     pub(super) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
@@ -45,8 +64,10 @@ impl Nodes {
 
     pub(super) fn put(&mut self, facts: NodeFacts, now: Timestamp) {
         let same = |node: &&Node| (node.facts.ready, node.facts.unschedulable) == (facts.ready, facts.unschedulable);
-        let since = self.known.get(&facts.name).filter(same).map_or(now, |node| node.since);
-        self.known.insert(facts.name.clone(), Node { facts, since });
+        let before = self.known.get(&facts.name);
+        let since = before.filter(same).map_or(now, |node| node.since);
+        let labelled = before.filter(|node| node.facts.labels == facts.labels).map_or(now, |node| node.labelled);
+        self.known.insert(facts.name.clone(), Node { facts, since, labelled });
     }
 
     pub(super) fn remove(&mut self, name: &str) -> bool {
@@ -56,7 +77,7 @@ impl Nodes {
     /// In the order of names: those that its labels ask for.
     pub(super) fn selected<'a>(&'a self, settings: &'a RunSettings) -> impl Iterator<Item = (&'a Arc<str>, Usable)> {
         let judged = self.known.iter().map(|(name, node)| (name, node.usable(settings)));
-        judged.filter(|(_, usable)| *usable != Usable::NotSelected)
+        judged.filter(|(_, usable)| !matches!(usable, Usable::NotSelected { .. }))
     }
 
     /// `None`: there is no such node.
@@ -70,7 +91,7 @@ impl Node {
         let labels = &self.facts.labels;
         let since = self.since;
         if !settings.node_selector.iter().all(|(key, value)| labels.get(key) == Some(value)) {
-            Usable::NotSelected
+            Usable::NotSelected { since: self.labelled }
         } else if !self.facts.ready {
             Usable::No { why: "the node is not ready", since }
         } else if self.facts.unschedulable && !settings.unschedulable_nodes {

@@ -44,13 +44,6 @@ impl Runs {
         }
         let before = std::mem::replace(&mut self.definitions, defined);
         self.fresh.retain(|name, _| self.definitions.contains_key(name));
-        let text = |definition: &Definition| definition.schedule.as_ref().map(|schedule| schedule.as_str().to_owned());
-        for (name, earlier) in &before {
-            if self.definitions.get(name).is_some_and(|definition| text(definition) != text(earlier)) {
-                // The times of the new schedule that have passed were never due.
-                self.remember(name, |memory| memory.seen_to = Some(now));
-            }
-        }
         let names: BTreeSet<_> = before.into_keys().chain(self.definitions.keys().cloned()).collect();
         self.look.history.extend(names.iter().cloned());
         self.look.definitions.extend(names);
@@ -78,6 +71,9 @@ impl Runs {
 
     fn node(&mut self, facts: NodeFacts, now: Timestamp) {
         let name = facts.name.clone();
+        if self.nodes.is_as_it_was(&facts) {
+            return;
+        }
         if !self.is_ready() {
             return self.nodes.put(facts, now);
         }
@@ -123,6 +119,10 @@ impl Runs {
     }
 
     pub(super) fn pod(&mut self, pod: RunPod, witnessed: bool, now: Timestamp) {
+        // Somebody's copy elsewhere is none of the run's.
+        if self.book.get(&pod.run).is_some_and(|kept| kept.run.namespace != pod.namespace) {
+            return;
+        }
         let uid = pod.uid.clone();
         self.pods.put(pod, witnessed, now);
         if witnessed {
@@ -183,7 +183,7 @@ impl Runs {
                 self.settle_node(&run, &name, now);
             }
         }
-        self.look.definitions.extend(self.definitions.keys().cloned());
+        self.look.definitions.extend(self.definitions.keys().chain(self.memories.keys()).cloned());
         self.look.history.extend(self.definitions.keys().cloned());
         self.look.newcomers = true;
     }

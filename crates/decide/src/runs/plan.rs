@@ -12,7 +12,10 @@ impl Runs {
         let questions = std::mem::take(&mut self.questions);
         if !self.is_ready() {
             let answers = questions.into_iter().map(|(question, _)| (question, Err(Refusal::NotReady))).collect();
-            return Plan { answers, ..Plan::default() };
+            // Reports count already, and whoever posts them is told so.
+            let mut changes = Vec::new();
+            self.book.take_changes(&mut changes);
+            return Plan { changes, answers, ..Plan::default() };
         }
         while let Some(alarm) = self.alarms.pop(now) {
             self.ring(alarm, now);

@@ -14,7 +14,7 @@ pub(super) struct Known {
     pub(super) pod: RunPod,
     /// A list or a watch has shown it, and not only an answer.
     pub(super) witnessed: bool,
-    /// Since when it is known to be on its way out.
+    /// Since when it is known to be on its way out, or was asked to go.
     pub(super) leaving: Option<Timestamp>,
 }
 
@@ -80,6 +80,13 @@ impl Pods {
         if let Some(mut known) = self.known.remove(uid) {
             change(&mut known.pod);
             self.keep(uid.to_owned(), known, now);
+        }
+    }
+
+    /// It is asked to go.
+    pub(super) fn ask_to_go(&mut self, uid: &str, now: Timestamp) {
+        if let Some(known) = self.known.get_mut(uid) {
+            known.leaving.get_or_insert(now);
         }
     }
 

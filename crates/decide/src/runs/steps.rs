@@ -107,6 +107,7 @@ impl Runs {
             if self.flights.may(&key, now) {
                 let (namespace, name) = (known.pod.namespace.clone(), known.pod.name.clone());
                 self.flights.depart(key);
+                self.pods.ask_to_go(&uid, now);
                 steps.push(Step::Delete { namespace, name, uid });
             }
         }

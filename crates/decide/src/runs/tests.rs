@@ -4,6 +4,7 @@ use jobmeter_protocol::runs::{NodeRunState, Overlap, Placement, RunMetrics, RunS
 
 use super::*;
 
+mod endings;
 mod faults;
 mod rules;
 
@@ -81,7 +82,19 @@ struct Driver {
     made: u32,
     /// Creates are refused for these nodes.
     refused: BTreeSet<String>,
+    /// Creates for these nodes are never answered, and come to nothing.
+    unknown: BTreeSet<String>,
+    on_delete: OnDelete,
     steps: Vec<Step>,
+}
+
+/// What becomes of a pod that is to be deleted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum OnDelete {
+    Go,
+    /// It is on its way out.
+    Stay,
+    Refuse,
 }
 
 impl Driver {
@@ -97,6 +110,8 @@ impl Driver {
             definitions,
             made: 0,
             refused: BTreeSet::new(),
+            unknown: BTreeSet::new(),
+            on_delete: OnDelete::Go,
             steps: Vec::new(),
         };
         driver.begin();
@@ -164,6 +179,9 @@ impl Driver {
                 if self.refused.contains(&made.node) {
                     return (key, Answer::Refused { why: "exceeded quota".to_owned() });
                 }
+                if self.unknown.contains(&made.node) {
+                    return (key, Answer::Unknown { why: "no answer".to_owned() });
+                }
                 self.made += 1;
                 let uid = format!("uid-{}", self.made);
                 let pod =
@@ -172,8 +190,15 @@ impl Driver {
                 (key, Answer::Made(Box::new(pod)))
             }
             Step::Delete { uid, .. } => {
-                self.pods.remove(&uid);
-                (StepKey::Delete { uid }, Answer::Gone)
+                let answer = match self.on_delete {
+                    OnDelete::Go => {
+                        self.pods.remove(&uid);
+                        Answer::Gone
+                    }
+                    OnDelete::Stay => Answer::Done,
+                    OnDelete::Refuse => Answer::Refused { why: "forbidden".to_owned() },
+                };
+                (StepKey::Delete { uid }, answer)
             }
             Step::Bind { uid, node, .. } => {
                 self.pods.get_mut(&uid).unwrap().bound = Some(node);

@@ -32,9 +32,7 @@ impl Runs {
                 if state.is_over() {
                     return Err(Refusal::Over { run, state: state.as_str() });
                 }
-                if !kept.nodes_over() {
-                    self.stop(&run, Stop::Cancel, "it was cancelled", now);
-                }
+                self.stop(&run, Stop::Cancel, "it was cancelled", now);
                 Ok(run)
             }
             Command::Retry { run } => {
@@ -139,11 +137,7 @@ impl Runs {
     /// In the order of names; with why it is skipped, if it is. One at least is not.
     fn choose(&self, settings: &RunSettings, wanted: &Wanted) -> Result<Vec<(String, Option<String>)>, Refusal> {
         let definition = || settings.name.clone();
-        let why = |usable| match usable {
-            Usable::Yes => None,
-            Usable::No { why, .. } => Some(why.to_owned()),
-            Usable::NotSelected => Some("its labels are not those that the node selector asks for".to_owned()),
-        };
+        let why = |usable: Usable| usable.obstacle().map(|(why, _)| why.to_owned());
         let mut chosen: Vec<_> = match wanted {
             Wanted::All => self.nodes.selected(settings).map(|(node, usable)| (node.to_string(), why(usable))).collect(),
             Wanted::Again(nodes) => {

@@ -73,6 +73,7 @@ impl Pod {
             // Whole seconds, as the API server writes them.
             scheduled: self.bound.map(|at| time(at / 1000 * 1000)),
             unschedulable: None,
+            of_run: false,
             ended: self.ended,
             deleting: self.deleting,
             requirements: Arc::new(Requirements::default()),

@@ -13,11 +13,9 @@ pub(crate) struct Judge {
     pub(crate) runs: BTreeMap<String, StoredRun>,
     pub(crate) memories: BTreeMap<String, DefinitionMemory>,
     ids: BTreeSet<String>,
-    /// Pods whose UID was stored: their names are used up.
-    stored_uids: BTreeMap<String, String>,
+    /// Names of pods whose UID was stored: they are used up.
+    stored: BTreeSet<String>,
     started: BTreeMap<String, String>,
-    /// Pods that a write made which arrived when nobody waited for it any more.
-    late: BTreeSet<String>,
     succeeded: BTreeSet<String>,
     reported: BTreeSet<(String, String, u32)>,
     pub(crate) in_flight: BTreeSet<StepKey>,
@@ -98,7 +96,8 @@ impl Judge {
                     assert!(!stored.settings.result_required || self.reported.contains(&of), "{node:?}");
                 }
                 if let Some(uid) = &node.pod_uid {
-                    self.stored_uids.insert(node.pod.clone(), uid.clone());
+                    assert!(!uid.is_empty());
+                    self.stored.insert(node.pod.clone());
                 }
                 stored.nodes.insert(node.node.clone(), *node);
             }
@@ -133,7 +132,7 @@ impl Judge {
             let stored = &self.runs[&pod.run];
             let node = &stored.nodes[&pod.node];
             let fits = node.state == NodeRunState::Queued && node.pod == pod.name && node.attempt == pod.attempt;
-            assert!(fits && node.pod_uid.is_none(), "{node:?}");
+            assert!(fits && !self.stored.contains(&pod.name), "{node:?}");
             assert!(pod.name.len() <= 63);
             let of = |other: &&StoredRun| other.run.definition == stored.run.definition && other.run.state == RunState::Running;
             let mut others = self.runs.values().filter(of);
@@ -150,18 +149,11 @@ impl Judge {
     /// Its container runs.
     pub(crate) fn start(&mut self, pod: &RunPod, cluster: &Cluster) {
         let before = self.started.insert(pod.name.clone(), pod.uid.clone());
-        // One that came and went before anybody learned of it cannot be told from one that was never made; and what a late write
-        // makes anew the gate holds until it is deleted, if the pool is not quicker.
-        let known = self.stored_uids.contains_key(&pod.name) && self.stored_uids[&pod.name] != pod.uid;
-        assert!(before.is_none() || !known || self.late.contains(&pod.uid), "{} runs a second time", pod.name);
+        assert!(before.is_none(), "{} runs a second time", pod.name);
         let same = |other: &&RunPod| other.uid != pod.uid && (&other.run, &other.node) == (&pod.run, &pod.node);
-        let twin = cluster.pods.values().filter(same).find(|other| other.phase == PodPhase::Running && !other.deleting);
-        let twin = twin.filter(|_| !self.late.contains(&pod.uid));
+        let beside = |other: &&RunPod| other.phase == PodPhase::Running;
+        let twin = cluster.pods.values().filter(same).find(beside);
         assert!(twin.is_none(), "{twin:?} runs beside {pod:?}");
-    }
-
-    pub(crate) fn made_late(&mut self, pod: &RunPod) {
-        self.late.insert(pod.uid.clone());
     }
 
     pub(crate) fn succeed(&mut self, pod: &RunPod) {

@@ -1,8 +1,8 @@
 //! Node runs in a cluster where everything goes wrong: coordinators crash before, between and after what they store and do, their
 //! writes arrive late, answers get lost, watches have gaps and tell old news again, lists are stale, strangers delete pods, nodes go
 //! and come, people start, cancel and retry. After every plan it is asked of the cluster and of the store, not of the runs, that no
-//! attempt ran twice, that nothing is made for a node that is over, that what is stored is what is known, and in the end that every
-//! run is over.
+//! attempt is begun again once its pod was known, that nothing is made for a node that is over, that what is stored is what is
+//! known, and in the end that every run is over.
 //!
 //! The same cases in every run; `PROPTEST_RNG_SEED=N` chooses others. A failure prints its `Scenario`.
 

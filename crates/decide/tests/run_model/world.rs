@@ -40,7 +40,7 @@ pub(crate) struct Scenario {
 #[derive(Clone, Debug)]
 enum Event {
     /// A write arrives; whoever sent it may be gone.
-    Land(u64, Step),
+    Land(Sent, Step),
     Answer(u64, StepKey, Answer),
     Watch(u64),
     List(u64),
@@ -56,6 +56,13 @@ enum Event {
     Stranger,
     Node,
     People,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    term: u64,
+    /// The answer is on its way, whatever becomes of the write.
+    answered: bool,
 }
 
 struct Leader {
@@ -187,7 +194,7 @@ impl World {
 
     fn happen(&mut self, event: Event) {
         match event {
-            Event::Land(term, step) => self.land(term, step),
+            Event::Land(sent, step) => self.land(sent, step),
             Event::Answer(term, step, answer) if term == self.term => {
                 self.judge.in_flight.remove(&step);
                 self.observe(Observation::Answered { step, answer });
@@ -270,7 +277,7 @@ impl World {
         let Some(leader) = &mut self.leader else { return };
         let plan = leader.runs.plan(now);
         let (ready, wake) = (leader.runs.is_ready(), leader.runs.next_wake());
-        assert!(ready || (plan.changes.is_empty() && plan.steps.is_empty()));
+        assert!(ready || plan.steps.is_empty(), "only reports count before everything is known");
         assert!(wake.is_none_or(|wake| wake > now), "it would be planned again at once");
         if !plan.changes.is_empty() && self.crashes() {
             return;
@@ -309,6 +316,7 @@ impl World {
 
     fn send(&mut self, term: u64, step: Step) {
         let wait = self.random.within(1, 300);
+        let sent = Sent { term, answered: false };
         if self.trouble(10) {
             // It never arrives.
             let why = "no answer".to_owned();
@@ -322,18 +330,15 @@ impl World {
             let why = "no answer in time".to_owned();
             self.after(5_000, Event::Answer(term, key(&step), Answer::Unknown { why }));
             let late = self.random.within(1, LATEST);
-            return self.after(late, Event::Land(0, step));
+            return self.after(late, Event::Land(Sent { answered: true, ..sent }, step));
         }
-        self.after(wait, Event::Land(term, step));
+        self.after(wait, Event::Land(sent, step));
     }
 
-    fn land(&mut self, term: u64, step: Step) {
+    fn land(&mut self, sent: Sent, step: Step) {
         let answer = match &step {
             Step::Create(pod) => {
                 let (pod, made) = self.cluster.create(pod, self.now);
-                if made && term != self.term {
-                    self.judge.made_late(&pod);
-                }
                 if made && self.trouble(5) {
                     let uid = pod.uid.clone();
                     self.delete(&uid);
@@ -366,10 +371,13 @@ impl World {
                 Answer::Done
             }
         };
+        if sent.answered {
+            return;
+        }
         let lost = self.trouble(10);
         let answer = if lost { Answer::Unknown { why: "the answer got lost".to_owned() } } else { answer };
         let wait = self.random.within(1, if lost { 5_000 } else { 300 });
-        self.after(wait, Event::Answer(term, key(&step), answer));
+        self.after(wait, Event::Answer(sent.term, key(&step), answer));
     }
 
     fn watch(&mut self) {
@@ -417,7 +425,12 @@ impl World {
         self.after(wait, Event::Pool);
         let size = self.scenario.pool as usize * DEFINITIONS.len();
         let free = size.saturating_sub(self.cluster.open_and_ungated());
-        let waits = |pod: &&RunPod| pod.phase == PodPhase::Gated && !pod.deleting && self.cluster.is_ready(&pod.node);
+        let stored = |pod: &RunPod| {
+            let node = self.judge.runs.get(&pod.run).and_then(|stored| stored.nodes.get(&pod.node));
+            node.is_some_and(|node| node.pod_uid.as_ref() == Some(&pod.uid) && !node.state.is_over())
+        };
+        let waits =
+            |pod: &&RunPod| pod.phase == PodPhase::Gated && !pod.deleting && self.cluster.is_ready(&pod.node) && stored(pod);
         let next: Vec<_> = self.cluster.pods.values().filter(waits).take(free).map(|pod| pod.uid.clone()).collect();
         for uid in next {
             let now = time(self.now);

@@ -21,6 +21,8 @@ const DEFAULT_PATH: &str = "/bin:/usr/bin";
 pub(super) struct Image {
     /// Where the program may be, in the order of `PATH`.
     candidates: Vec<CString>,
+    /// Cannot be executed.
+    nowhere: CString,
     argv: Words,
     env: Words,
     dir: Option<CString>,
@@ -58,6 +60,7 @@ impl Image {
         let candidates = if program.contains('/') { vec![program.to_owned()] } else { in_path(program, &env) };
         Ok(Self {
             candidates: strings(candidates)?,
+            nowhere: c"/".to_owned(),
             argv: Words::new(strings(order.argv.iter().cloned())?),
             env: Words::new(env.into_iter().map(entry).collect::<Result<_, _>>().map_err(invalid)?),
             dir: order.working_dir.clone().map(CString::new).transpose().map_err(invalid)?,
@@ -96,21 +99,21 @@ impl Image {
             libc::sigprocmask(libc::SIG_SETMASK, mask.as_ptr(), ptr::null_mut());
             // What follows the measurement is touched before it: one fault may map a whole folio of the program's text.
             libc::write(tell, Word::default().bytes().as_ptr().cast(), WORD);
-            libc::execve(c"/".as_ptr(), self.argv.pointers.as_ptr(), self.env.pointers.as_ptr());
+            self.execute(std::slice::from_ref(&self.nowhere));
             let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
             libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr());
             let rss_kib = i32::try_from(usage.assume_init().ru_maxrss).unwrap_or(i32::MAX);
             let word = Word { rss_kib, ..Word::default() }.bytes();
             // A forker that is gone asks for nothing.
             libc::write(tell, word.as_ptr().cast(), WORD);
-            self.execute()
+            self.execute(&self.candidates)
         }
     }
 
     /// SAFETY: as above.
-    unsafe fn execute(&self) -> Refusal {
+    unsafe fn execute(&self, candidates: &[CString]) -> Refusal {
         let mut refusal = Refusal { errno: libc::ENOENT, candidate: 0 };
-        for (candidate, path) in self.candidates.iter().enumerate() {
+        for (candidate, path) in candidates.iter().enumerate() {
             // SAFETY: as above; returns only if it failed.
             unsafe { libc::execve(path.as_ptr(), self.argv.pointers.as_ptr(), self.env.pointers.as_ptr()) };
             match errno() {

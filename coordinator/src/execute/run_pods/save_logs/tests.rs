@@ -89,10 +89,11 @@ async fn a_log_that_is_too_long_ends_with_a_line_that_says_so() {
     let (api, directory) = (FakeApi::default(), tempfile::tempdir().unwrap());
     api.text(&format!("GET {POD}/log"), "0123456789abcdef");
     let path = directory.path().join("n-container-main.log");
-    copy(&pods(&api), "disks-job-node-a-1", "main", &path, 10).await.unwrap();
+    let (of, files) = (("disks-job-node-a-1", "main"), RunFiles::there(directory.path()).unwrap());
+    copy(&pods(&api), of, (&files, "n-container-main.log"), 10).await.unwrap();
     let text = std::fs::read_to_string(&path).unwrap();
     assert_eq!(text, "0123456789\n[jobmeter: cut here; only the first 10 bytes of this log are saved]\n");
-    copy(&pods(&api), "disks-job-node-a-1", "main", &path, 16).await.unwrap();
+    copy(&pods(&api), of, (&files, "n-container-main.log"), 16).await.unwrap();
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "0123456789abcdef");
 }
 
@@ -114,6 +115,26 @@ async fn a_directory_that_went_is_not_made_anew() {
     let gone = directory.path().join("202611211930");
     assert!(save(pods(&api), &ended(), &gone).await.is_err());
     assert!(!gone.exists());
+}
+
+#[tokio::test]
+async fn no_log_is_written_through_a_link_that_somebody_put_into_the_volume() {
+    let (api, directory, elsewhere) = (api(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    api.text(&log("main"), "one\n");
+    api.text(&log("fetch"), "one\n");
+    let precious = elsewhere.path().join("precious");
+    std::fs::write(&precious, "mine").unwrap();
+    for name in [".node-a.example-container-main.log.part", "node-a.example-container-main.log"] {
+        std::os::unix::fs::symlink(&precious, directory.path().join(name)).unwrap();
+    }
+    save(pods(&api), &ended(), directory.path()).await.unwrap();
+    assert_eq!(std::fs::read_to_string(&precious).unwrap(), "mine");
+    assert_eq!(std::fs::read_to_string(directory.path().join("node-a.example-container-main.log")).unwrap(), "one\n");
+
+    let run = directory.path().join("202611211930");
+    std::os::unix::fs::symlink(elsewhere.path(), &run).unwrap();
+    assert!(save(pods(&api), &ended(), &run).await.is_err());
+    assert_eq!(files(elsewhere.path()), ["precious"]);
 }
 
 #[tokio::test(start_paused = true)]

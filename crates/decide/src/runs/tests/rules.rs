@@ -41,6 +41,46 @@ fn a_schedule_begins_runs_and_what_was_missed_is_skipped_or_made_up_for() {
 }
 
 #[test]
+fn times_before_a_schedule_was_followed_were_never_due() {
+    let caught_up = |schedule: &str| Definition {
+        schedule: Some(Schedule::parse(schedule).unwrap()),
+        ..definition(RunSettings { catch_up: Some(SignedDuration::from_hours(24)), ..settings("check") })
+    };
+    let mut driver = Driver::new(vec![caught_up("@hourly")], &["a"]);
+    // Another one was written while nobody led.
+    driver.now += SignedDuration::from_mins(20);
+    driver.definitions = vec![caught_up("45 19 * * *")];
+    driver.begin();
+    assert!(driver.stored.is_empty() && driver.memories["check"].skipped.is_none());
+    // The definition was away, from before a restart on.
+    let definitions = std::mem::take(&mut driver.definitions);
+    driver.begin();
+    driver.now += SignedDuration::from_hours(30);
+    driver.see(Observation::Definitions(definitions.clone()));
+    driver.definitions = definitions;
+    assert!(driver.stored.is_empty() && driver.memories["check"].skipped.is_none());
+    // One that was there is made up for.
+    driver.now += SignedDuration::from_hours(24);
+    driver.begin();
+    assert_eq!(driver.stored.len(), 1);
+}
+
+#[test]
+fn a_clock_that_was_years_ahead_does_not_silence_a_schedule() {
+    let mut driver = Driver::new(vec![every("check", "@hourly")], &["a"]);
+    let wrong = Some("2031-01-01T00:00:00Z".parse().unwrap());
+    driver.memories.get_mut("check").unwrap().seen_to = wrong;
+    driver.begin();
+    driver.pass(1800);
+    assert_eq!(driver.stored.len(), 1);
+    // A little ahead is the clock of the leader before.
+    let ahead = Some(driver.now + SignedDuration::from_mins(2));
+    driver.memories.get_mut("check").unwrap().seen_to = ahead;
+    driver.begin();
+    assert_eq!(driver.memories["check"].seen_to, ahead);
+}
+
+#[test]
 fn a_suspended_definition_runs_only_by_hand() {
     let mut suspended = every("check", "@every 1m");
     (suspended.suspended, suspended.run_on_start) = (true, Some(SignedDuration::from_secs(5)));

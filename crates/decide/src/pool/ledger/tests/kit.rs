@@ -28,6 +28,7 @@ pub(super) fn pod(name: &str) -> Member {
         node: None,
         scheduled: None,
         unschedulable: None,
+        of_run: false,
         ended: false,
         deleting: false,
         requirements: Arc::default(),
