@@ -1,5 +1,6 @@
 //! The effects of decisions. Only this room starts processes, and in a cluster only this room writes to Kubernetes.
 
+pub mod call;
 pub mod certificates;
 pub mod lease;
 pub mod local;

@@ -7,13 +7,12 @@
 //! A new authority is written to `caBundle`, beside the one before it, *before* the Secret: whoever serves the first leaf of it is
 //! trusted already. If the second write fails, the next round writes what the Secret then holds.
 
-use jobmeter_daemon::error::chain;
 use std::error::Error;
-use std::future::Future;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use jobmeter_daemon::admin::{SourceBoard, SourceState};
+use jobmeter_daemon::error::chain;
 use jobmeter_decide::certificates::{Found, Step, Why, decide};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
@@ -23,13 +22,13 @@ use kube::api::{Api, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use super::call::{CallError, call};
 use crate::leadership::Authority;
 use crate::webhook::issue::{self, IssueError};
 use crate::webhook::material::{self, MaterialError};
 use crate::webhook::{MANIFESTS, Names};
 
 const CERTIFICATES: &str = "certificates";
-const CALL: Duration = Duration::from_secs(5);
 /// Somebody may have applied the configuration again, or deleted the Secret: until it is seen, no pod of a pool can be created.
 const CHECK: Duration = Duration::from_secs(15);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -45,19 +44,8 @@ pub struct Certificates {
 
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
-    #[error("failed to {action} {object}: no answer within {} s", CALL.as_secs())]
-    NoAnswer { action: &'static str, object: String },
-    #[error("the coordinator's ServiceAccount may not {action} {object}: apply the roles of {MANIFESTS} again ({why})")]
-    Forbidden { action: &'static str, object: String, why: String },
-    #[error("failed to {action} {object}: somebody else wrote it in the meantime; it is read again")]
-    Conflict { action: &'static str, object: String },
-    #[error("failed to {action} {object}")]
-    Failed {
-        action: &'static str,
-        object: String,
-        #[source]
-        source: Box<kube::Error>,
-    },
+    #[error(transparent)]
+    Call(#[from] CallError),
     #[error("{object} is not there, so no pod is held for its pool: apply {MANIFESTS} again, or set webhook.enabled: false")]
     NoConfiguration { object: String },
     #[error("{object} has no webhook that calls the Service {service}: apply {MANIFESTS} again, or correct webhook.service")]
@@ -116,7 +104,7 @@ impl Certificates {
     /// One round. When the next renewal is due.
     pub async fn tend(&self, now: Timestamp) -> Result<Timestamp, CertificateError> {
         let secrets = self.secrets();
-        let secret = self.call("read", self.secret(), secrets.get_opt(&self.names.secret)).await?;
+        let secret = call("read", self.secret(), secrets.get_opt(&self.names.secret)).await?;
         let found = material::found(secret.as_ref(), &self.names);
         let made = match (decide(&found, now), &secret) {
             (Step::Keep { until }, Some(secret)) => {
@@ -176,9 +164,9 @@ impl Certificates {
         }
         if secret.metadata.resource_version.is_some() {
             let replace = secrets.replace(&self.names.secret, &parameters, &secret);
-            self.call("update", self.secret(), replace).await?;
+            call("update", self.secret(), replace).await?;
         } else {
-            self.call("create", self.secret(), secrets.create(&parameters, &secret)).await?;
+            call("create", self.secret(), secrets.create(&parameters, &secret)).await?;
         }
         Ok(())
     }
@@ -188,7 +176,7 @@ impl Certificates {
         let configurations: Api<MutatingWebhookConfiguration> = Api::all(self.client.clone());
         let object = || format!("the MutatingWebhookConfiguration {}", self.names.configuration);
         let read = configurations.get_opt(&self.names.configuration);
-        let configuration = self.call("read", object(), read).await?;
+        let configuration = call("read", object(), read).await?;
         let configuration = configuration.ok_or_else(|| CertificateError::NoConfiguration { object: object() })?;
         let bundle = ByteString(authorities.as_bytes().to_vec());
         let (mut ours, mut operations) = (0, Vec::new());
@@ -219,32 +207,13 @@ impl Certificates {
         }
         let parameters = PatchParams::default();
         let patched = configurations.patch(&self.names.configuration, &parameters, &patch);
-        self.call("patch", object(), patched).await?;
+        call("patch", object(), patched).await?;
         tracing::info!(
             configuration = self.names.configuration,
             webhooks = ours,
             "the API server trusts the webhook's authority"
         );
         Ok(())
-    }
-
-    async fn call<T>(
-        &self,
-        action: &'static str,
-        object: String,
-        call: impl Future<Output = kube::Result<T>>,
-    ) -> Result<T, CertificateError> {
-        match tokio::time::timeout(CALL, call).await {
-            Err(_) => Err(CertificateError::NoAnswer { action, object }),
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(kube::Error::Api(status))) if status.is_forbidden() => {
-                Err(CertificateError::Forbidden { action, object, why: status.message.clone() })
-            }
-            Ok(Err(kube::Error::Api(status))) if status.is_conflict() || status.is_already_exists() => {
-                Err(CertificateError::Conflict { action, object })
-            }
-            Ok(Err(source)) => Err(CertificateError::Failed { action, object, source: Box::new(source) }),
-        }
     }
 
     fn secrets(&self) -> Api<Secret> {

@@ -5,7 +5,6 @@
 //! look on.
 
 use std::error::Error;
-use std::future::Future;
 use std::time::Duration;
 
 use base64::Engine;
@@ -21,9 +20,9 @@ use kube::api::{Api, PostParams};
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio_util::sync::CancellationToken;
 
+use super::call::{CallError, call};
 use crate::auth::{Auth, OperatorSecret};
 use crate::leadership::Authority;
-use crate::webhook::MANIFESTS;
 use crate::world::PodSource;
 
 /// Name of the Secret, in the coordinator's namespace.
@@ -33,7 +32,6 @@ pub const KEY: &str = "token";
 /// On the board of sources.
 const SOURCE: &str = "operator-token";
 const BYTES: usize = 32;
-const CALL: Duration = Duration::from_secs(5);
 /// A token that was replaced is good for so long at most.
 const CHECK: Duration = Duration::from_secs(15);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -48,19 +46,8 @@ pub struct OperatorToken {
 
 #[derive(Debug, thiserror::Error)]
 pub enum OperatorTokenError {
-    #[error("failed to {action} {object}: no answer within {} s", CALL.as_secs())]
-    NoAnswer { action: &'static str, object: String },
-    #[error("the coordinator's ServiceAccount may not {action} {object}: apply the roles of {MANIFESTS} again ({why})")]
-    Forbidden { action: &'static str, object: String, why: String },
-    #[error("failed to {action} {object}: somebody else wrote it in the meantime; it is read again")]
-    Conflict { action: &'static str, object: String },
-    #[error("failed to {action} {object}")]
-    Failed {
-        action: &'static str,
-        object: String,
-        #[source]
-        source: Box<kube::Error>,
-    },
+    #[error(transparent)]
+    Call(#[from] CallError),
     #[error("the key {KEY} of {object} is not text: delete {object}, and a new one is made")]
     NotText { object: String },
     #[error("{object} is immutable and has no {KEY}: delete it, and a new one is made")]
@@ -114,7 +101,7 @@ impl OperatorToken {
 
     /// One round: the token is known when it returns well.
     pub async fn tend(&self) -> Result<(), OperatorTokenError> {
-        let found = self.call("read", self.secrets().get_opt(SECRET)).await?;
+        let found = call("read", self.object(), self.secrets().get_opt(SECRET)).await?;
         let known = found.as_ref().map(|secret| self.token_of(secret)).transpose()?.flatten();
         let token = match known {
             Some(token) => token,
@@ -150,27 +137,12 @@ impl OperatorToken {
         }
         if is_there {
             // With the version that was read: somebody else's token is not overwritten.
-            self.call("update", secrets.replace(SECRET, &parameters, &secret)).await?;
+            call("update", self.object(), secrets.replace(SECRET, &parameters, &secret)).await?;
         } else {
-            self.call("create", secrets.create(&parameters, &secret)).await?;
+            call("create", self.object(), secrets.create(&parameters, &secret)).await?;
         }
         tracing::info!(secret = SECRET, namespace = self.namespace, "made the operator's token");
         Ok(token::Secret::new(&token))
-    }
-
-    async fn call<T>(&self, action: &'static str, call: impl Future<Output = kube::Result<T>>) -> Result<T, OperatorTokenError> {
-        let object = self.object();
-        match tokio::time::timeout(CALL, call).await {
-            Err(_) => Err(OperatorTokenError::NoAnswer { action, object }),
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(kube::Error::Api(status))) if status.is_forbidden() => {
-                Err(OperatorTokenError::Forbidden { action, object, why: status.message.clone() })
-            }
-            Ok(Err(kube::Error::Api(status))) if status.is_conflict() || status.is_already_exists() => {
-                Err(OperatorTokenError::Conflict { action, object })
-            }
-            Ok(Err(source)) => Err(OperatorTokenError::Failed { action, object, source: Box::new(source) }),
-        }
     }
 
     fn secrets(&self) -> Api<Secret> {

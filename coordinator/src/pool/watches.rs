@@ -64,7 +64,7 @@ pub(super) async fn jobs(watching: Watching, gating: Gating) -> anyhow::Result<(
 }
 
 pub(super) async fn nodes(watching: Watching, surroundings: Arc<Surroundings>) -> anyhow::Result<()> {
-    let nodes = Nodes { surroundings, known: HashMap::new(), listed: Vec::new() };
+    let nodes = Nodes { surroundings, news: NodeNews::default() };
     watching.run("pool-nodes", Api::all(watching.client.clone()), watcher::Config::default(), nodes).await
 }
 
@@ -168,43 +168,71 @@ impl<K: Resource<DynamicType = ()>> Translate<K> for Members<K> {
 
 struct Nodes {
     surroundings: Arc<Surroundings>,
-    /// A node tells of itself every few minutes, and mostly nothing new.
-    known: HashMap<Arc<str>, NodeFacts>,
-    listed: Vec<NodeFacts>,
+    news: NodeNews,
 }
 
 impl Translate<Node> for Nodes {
     type What = Observation;
 
     fn begin(&mut self) {
-        self.listed = Vec::new();
+        self.news.begin();
     }
 
     fn listed(&mut self, node: &Node) {
-        self.listed.extend(of_node(node));
+        self.news.listed(node);
     }
 
     fn end(&mut self) -> Observation {
-        let nodes = std::mem::take(&mut self.listed);
-        self.known = nodes.iter().map(|node| (node.name.clone(), node.clone())).collect();
+        let nodes = self.news.end();
         self.surroundings.nodes_listed(&nodes);
         Observation::NodesListed(nodes)
     }
 
     fn applied(&mut self, node: &Node) -> Option<Observation> {
-        let facts = of_node(node)?;
-        if self.known.get(&facts.name) == Some(&facts) {
-            return None;
-        }
-        self.known.insert(facts.name.clone(), facts.clone());
+        let facts = self.news.applied(node)?;
         self.surroundings.node(&facts);
         Some(Observation::Node(facts))
     }
 
     fn gone(&mut self, node: &Node) -> Option<Observation> {
-        let name: Arc<str> = node.metadata.name.as_deref()?.into();
-        self.known.remove(&name);
+        let name = self.news.gone(node)?;
         self.surroundings.node_gone(&name);
         Some(Observation::NodeGone { name })
+    }
+}
+
+/// A node tells of itself every few minutes, and mostly nothing new.
+#[derive(Default)]
+pub(crate) struct NodeNews {
+    known: HashMap<Arc<str>, NodeFacts>,
+    listed: Vec<NodeFacts>,
+}
+
+impl NodeNews {
+    pub(crate) fn begin(&mut self) {
+        self.listed = Vec::new();
+    }
+
+    pub(crate) fn listed(&mut self, node: &Node) {
+        self.listed.extend(of_node(node));
+    }
+
+    pub(crate) fn end(&mut self) -> Vec<NodeFacts> {
+        let nodes = std::mem::take(&mut self.listed);
+        self.known = nodes.iter().map(|node| (node.name.clone(), node.clone())).collect();
+        nodes
+    }
+
+    /// `None`: it was known.
+    pub(crate) fn applied(&mut self, node: &Node) -> Option<NodeFacts> {
+        let facts = of_node(node)?;
+        let before = self.known.insert(facts.name.clone(), facts.clone());
+        (before.as_ref() != Some(&facts)).then_some(facts)
+    }
+
+    pub(crate) fn gone(&mut self, node: &Node) -> Option<Arc<str>> {
+        let name: Arc<str> = node.metadata.name.as_deref()?.into();
+        self.known.remove(&name);
+        Some(name)
     }
 }

@@ -3,10 +3,6 @@
 //! In: list and watch of the API server, readings of definitions. Out: [`Observation`]s in order, a list as one of them. Owner: one
 //! task for each, for one term.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
-use jobmeter_decide::pool::NodeFacts;
 use jobmeter_decide::runs::{Observation, RunPod};
 use jobmeter_protocol::runs::RUN_LABEL;
 use k8s_openapi::api::core::v1::{Node, Pod};
@@ -18,8 +14,7 @@ use tokio::time::Instant;
 use super::definition::Read;
 use super::run_pod::run_pod;
 use super::task::{Inbox, Seen};
-use crate::pool::member::of_node;
-use crate::pool::watches::{Translate, Watching};
+use crate::pool::watches::{NodeNews, Translate, Watching};
 
 pub(super) async fn pods(watching: Watching<Observation>) -> anyhow::Result<()> {
     let labelled = watcher::Config::default().labels(RUN_LABEL);
@@ -74,41 +69,28 @@ impl Translate<Pod> for Pods {
 }
 
 #[derive(Default)]
-struct Nodes {
-    /// A node tells of itself every few minutes, and mostly nothing new.
-    known: HashMap<Arc<str>, NodeFacts>,
-    listed: Vec<NodeFacts>,
-}
+struct Nodes(NodeNews);
 
 impl Translate<Node> for Nodes {
     type What = Observation;
 
     fn begin(&mut self) {
-        self.listed = Vec::new();
+        self.0.begin();
     }
 
     fn listed(&mut self, node: &Node) {
-        self.listed.extend(of_node(node));
+        self.0.listed(node);
     }
 
     fn end(&mut self) -> Observation {
-        let nodes = std::mem::take(&mut self.listed);
-        self.known = nodes.iter().map(|node| (node.name.clone(), node.clone())).collect();
-        Observation::NodesListed(nodes)
+        Observation::NodesListed(self.0.end())
     }
 
     fn applied(&mut self, node: &Node) -> Option<Observation> {
-        let facts = of_node(node)?;
-        if self.known.get(&facts.name) == Some(&facts) {
-            return None;
-        }
-        self.known.insert(facts.name.clone(), facts.clone());
-        Some(Observation::Node(facts))
+        self.0.applied(node).map(Observation::Node)
     }
 
     fn gone(&mut self, node: &Node) -> Option<Observation> {
-        let name: Arc<str> = node.metadata.name.as_deref()?.into();
-        self.known.remove(&name);
-        Some(Observation::NodeGone { name })
+        self.0.gone(node).map(|name| Observation::NodeGone { name })
     }
 }

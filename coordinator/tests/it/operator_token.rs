@@ -9,6 +9,7 @@ use axum::{Json, Router};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jobmeter_coordinator::auth::OperatorSecret;
+use jobmeter_coordinator::execute::call::CallError;
 use jobmeter_coordinator::execute::operator_token::{OperatorToken, OperatorTokenError};
 use jobmeter_coordinator::leadership::Authority;
 use jobmeter_daemon::admin::SourceBoard;
@@ -123,7 +124,7 @@ async fn what_somebody_else_wrote_is_never_overwritten() {
     api.set(|script| script.raced = Some(secret(json!({"token": theirs}))));
     let task = api.task();
     let error = task.tend().await.unwrap_err();
-    assert!(matches!(error, OperatorTokenError::Conflict { action: "create", .. }), "{error}");
+    assert!(matches!(error, OperatorTokenError::Call(CallError::Conflict { action: "create", .. })), "{error}");
     task.tend().await.unwrap();
     assert!(task.secret.admits("theirs"));
     assert!(api.writes().is_empty());

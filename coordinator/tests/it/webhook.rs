@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::{Timestamp, ToSpan};
 use jobmeter_coordinator::config::webhook::WebhookConfig;
+use jobmeter_coordinator::execute::call::CallError;
 use jobmeter_coordinator::execute::certificates::{CertificateError, Certificates};
 use jobmeter_coordinator::leadership::Authority;
 use jobmeter_coordinator::webhook::{self, Names, Serving, WebhookMetrics, gating, issue, material};
@@ -206,7 +207,7 @@ async fn two_who_believe_that_they_lead_make_one_certificate() {
     let now = Timestamp::now();
     let answers = tokio::join!(one.tend(now), other.tend(now));
     let ((Ok(_), Err(err)) | (Err(err), Ok(_))) = answers else { panic!("{answers:?}") };
-    assert!(matches!(err, CertificateError::Conflict { .. }), "{err}");
+    assert!(matches!(err, CertificateError::Call(CallError::Conflict { .. })), "{err}");
     // Whoever wrote the bundle last, the next round of either makes it that of the Secret.
     one.tend(now).await.unwrap();
     other.tend(now).await.unwrap();

@@ -425,17 +425,21 @@ impl RunCounts {
         let mut counts = Self::default();
         for node in nodes {
             counts.total += 1;
-            *match node.state {
-                NodeRunState::Waiting => &mut counts.waiting,
-                NodeRunState::Queued => &mut counts.queued,
-                NodeRunState::Starting => &mut counts.starting,
-                NodeRunState::Running => &mut counts.running,
-                NodeRunState::Succeeded => &mut counts.succeeded,
-                NodeRunState::Failed => &mut counts.failed,
-                NodeRunState::Skipped => &mut counts.skipped,
-                NodeRunState::Cancelled => &mut counts.cancelled,
-            } += 1;
+            *counts.of_state(node.state) += 1;
         }
         counts
+    }
+
+    pub fn of_state(&mut self, state: NodeRunState) -> &mut u32 {
+        match state {
+            NodeRunState::Waiting => &mut self.waiting,
+            NodeRunState::Queued => &mut self.queued,
+            NodeRunState::Starting => &mut self.starting,
+            NodeRunState::Running => &mut self.running,
+            NodeRunState::Succeeded => &mut self.succeeded,
+            NodeRunState::Failed => &mut self.failed,
+            NodeRunState::Skipped => &mut self.skipped,
+            NodeRunState::Cancelled => &mut self.cancelled,
+        }
     }
 }

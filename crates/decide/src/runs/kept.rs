@@ -130,7 +130,7 @@ impl Kept {
     fn enter(&mut self, node: NodeRun) {
         let name = node.node.clone();
         self.run.nodes.total += 1;
-        *count(&mut self.run.nodes, node.state) += 1;
+        *self.run.nodes.of_state(node.state) += 1;
         match (node.state, node.retry_at) {
             (NodeRunState::Waiting, None) => drop(self.waiting.insert(name.clone())),
             (NodeRunState::Waiting, Some(at)) => drop(self.retrying.insert((at, name.clone()))),
@@ -145,7 +145,7 @@ impl Kept {
 
     fn leave(&mut self, node: &NodeRun) {
         self.run.nodes.total -= 1;
-        *count(&mut self.run.nodes, node.state) -= 1;
+        *self.run.nodes.of_state(node.state) -= 1;
         self.waiting.remove(&node.node);
         self.unmade.remove(&node.node);
         if let Some(at) = node.retry_at {
@@ -165,18 +165,5 @@ impl Kept {
                 changes.push(RunChange::Node { run: self.run.id.clone(), node: Box::new(node.clone()) });
             }
         }
-    }
-}
-
-fn count(counts: &mut RunCounts, state: NodeRunState) -> &mut u32 {
-    match state {
-        NodeRunState::Waiting => &mut counts.waiting,
-        NodeRunState::Queued => &mut counts.queued,
-        NodeRunState::Starting => &mut counts.starting,
-        NodeRunState::Running => &mut counts.running,
-        NodeRunState::Succeeded => &mut counts.succeeded,
-        NodeRunState::Failed => &mut counts.failed,
-        NodeRunState::Skipped => &mut counts.skipped,
-        NodeRunState::Cancelled => &mut counts.cancelled,
     }
 }
